@@ -1,0 +1,49 @@
+"""What all tests share: a compile cache of their own, and golden files."""
+
+import difflib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write the files in tests/golden anew")
+
+
+def pytest_configure(config):
+    """Give this run an empty cache, before symgraph is imported; the workers of one run inherit it and share it."""
+    if hasattr(config, "workerinput"):
+        return
+    before = os.environ.get("SYMGRAPH_CACHE")
+    folder = os.environ["SYMGRAPH_CACHE"] = tempfile.mkdtemp(prefix="symgraph-tests-")
+
+    def clean_up():
+        shutil.rmtree(folder, ignore_errors=True)
+        if before is None:
+            os.environ.pop("SYMGRAPH_CACHE", None)
+        else:
+            os.environ["SYMGRAPH_CACHE"] = before
+
+    config.add_cleanup(clean_up)
+
+
+@pytest.fixture
+def golden(request):
+    """`golden(name, text)`: `text` must equal tests/golden/NAME, which `pytest --update-golden` writes."""
+    def check(name, text):
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        assert path.exists(), f"{path} is missing: run pytest --update-golden, then read it"
+        expected = path.read_text(encoding="utf-8")
+        if text != expected:
+            lines = difflib.unified_diff(expected.splitlines(), text.splitlines(), str(path), "now", lineterm="")
+            pytest.fail("\n".join([*lines, "if this is right: pytest --update-golden"]), pytrace=False)
+    return check
