@@ -1,0 +1,102 @@
+"""Reverse-mode differentiation. It knows no op by name: what is special about an op stays with the op."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import overload
+
+from symgraph.errors import GradientError, ShapeError
+from symgraph.graph.node import Variable, as_variable
+from symgraph.graph.provenance import attributed_to
+from symgraph.graph.traverse import toposort
+from symgraph.graph.types import format_shape
+
+
+@overload
+def grad(cost: Variable, wrt: Variable, **options: object) -> Variable: ...
+@overload
+def grad(cost: Variable, wrt: Sequence[Variable], **options: object) -> list[Variable]: ...
+def grad(  # type: ignore[misc]
+    cost: Variable | None,
+    wrt: Variable | Sequence[Variable],
+    consider_constant: Iterable[Variable] = (),
+    known_grads: Mapping[Variable, Variable] | None = None,
+    disconnected_inputs: str = "raise",
+) -> Variable | list[Variable]:
+    """The derivatives of a scalar cost with respect to some variables, as new symbols.
+
+    cost: a float scalar; None if `known_grads` starts the chain rule instead
+    wrt: one variable, or a sequence of them; each derivative has the shape and dtype of its variable
+    consider_constant: variables that no gradient flows through
+    known_grads: {variable: derivative of the cost with respect to it}, where that is known already
+    disconnected_inputs: what to do for a variable that the cost does not depend on: 'raise', 'warn' or 'ignore' (zeros)
+
+    Raises GradientError for a cost that is no float scalar, an integer variable in `wrt`, or a variable without influence.
+    Source: reverse accumulation; Griewank and Walther, Evaluating Derivatives (2008), section 3.2.
+    """
+    if disconnected_inputs not in ("raise", "warn", "ignore"):
+        raise ValueError(f"disconnected_inputs is 'raise', 'warn' or 'ignore', not {disconnected_inputs!r}")
+    known_grads = known_grads or {}
+    targets = [wrt] if isinstance(wrt, Variable) else list(wrt)
+    _check(cost, targets, known_grads)
+
+    total = {x: as_variable(g) for x, g in known_grads.items()}
+    if cost is not None:
+        total.setdefault(cost, as_variable(1.0, cost.dtype))
+    _accumulate(total, targets, set(consider_constant))
+
+    gradients = [total[x] if x in total else _disconnected(cost, x, disconnected_inputs) for x in targets]
+    return gradients[0] if isinstance(wrt, Variable) else gradients
+
+
+def _accumulate(total: dict[Variable, Variable], targets: Sequence[Variable], constant: set[Variable]) -> None:
+    """The chain rule: carry the derivatives in `total` back to the targets, along the paths that lead there."""
+    started = set(total)
+    order = toposort(total, stop=constant)
+    leading = set(targets) - constant  # variables through which a derivative may reach a target
+    for node in order:
+        if not leading.isdisjoint(node.inputs):
+            leading.add(node.output)
+    for node in reversed(order):  # users of a value come before its maker
+        if node.output not in total or node.output not in leading:
+            continue
+        with attributed_to(node.output.origin):
+            shares = node.op.gradient(*node.inputs, node.output, total[node.output])
+            for x, share in zip(node.inputs, shares, strict=True):
+                if share is not None and x in leading and x not in started:
+                    total[x] = total[x] + share if x in total else share
+
+
+def _check(cost: Variable | None, targets: Sequence[Variable], known_grads: Mapping[Variable, Variable]) -> None:
+    if cost is None and not known_grads:
+        raise GradientError("grad needs a cost, or known_grads to start from")
+    if cost is not None and not isinstance(cost, Variable):
+        raise TypeError(f"the cost must be a symbolic variable, not {type(cost).__name__}")
+    if cost is not None and cost.ndim != 0:
+        raise GradientError(
+            f"the cost must be a scalar, but {cost} has shape {format_shape(cost.type.shape)}: "
+            "take its .sum() or .mean(), or the gradient of one element"
+        )
+    if cost is not None and not cost.type.is_float:
+        raise GradientError(f"the cost must be a float, but {cost} is {cost.dtype}, and integers have no gradient")
+    for x in targets:
+        if not isinstance(x, Variable):
+            raise TypeError(f"grad is taken with respect to symbolic variables, not {type(x).__name__}")
+        if not x.type.is_float:
+            raise GradientError(f"{x} is {x.dtype}: integers cannot change by a small amount, so there is no gradient")
+    for x, g in known_grads.items():
+        if isinstance(g, Variable) and g.ndim != x.ndim:
+            raise ShapeError(f"the known gradient of {x} has rank {g.ndim}, but {x} has rank {x.ndim}")
+
+
+def _disconnected(cost: Variable | None, x: Variable, policy: str) -> Variable:
+    text = f"{cost if cost is not None else 'no variable in known_grads'} does not depend on {x} (made at {x.origin})"
+    if policy == "raise":
+        raise GradientError(
+            f"{text}, or only through integers or comparisons: check that it is the variable you used, "
+            "or pass disconnected_inputs='ignore' to get zeros"
+        )
+    if policy == "warn":
+        warnings.warn(text, stacklevel=3)
+    return x.zeros_like()

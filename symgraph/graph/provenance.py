@@ -1,0 +1,50 @@
+"""Which line of the user's program made a variable."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Origin(NamedTuple):
+    """A line of a file."""
+
+    filename: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{Path(self.filename).name}:{self.line}"
+
+    @property
+    def text(self) -> str:
+        """The line itself, stripped; empty where it cannot be read, as at the plain prompt."""
+        return linecache.getline(self.filename, self.line).strip()
+
+
+_inherited: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+def current_origin() -> Origin:
+    """The innermost line outside symgraph that led here, or the one in force by `attributed_to`."""
+    inherited = _inherited.get()
+    if inherited is not None:
+        return inherited
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "symgraph":
+        frame = frame.f_back
+    return Origin(frame.f_code.co_filename, frame.f_lineno)
+
+
+@contextmanager
+def attributed_to(origin: Origin | None) -> Iterator[None]:
+    """Variables made inside belong to `origin`: a gradient to the line whose derivative it is."""
+    token = _inherited.set(origin)
+    try:
+        yield
+    finally:
+        _inherited.reset(token)

@@ -1,0 +1,180 @@
+"""What can be written on a variable: operators, methods and attributes, each looked up in a table that `ops` fills.
+
+A variable's `x + y` needs the op `add`, and ops need variables; the empty table here is where the knot is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+SYNTAX: dict[str, Callable[..., Any]] = {}
+UFUNCS: dict[str, Callable[..., Any]] = {}  # numpy's name of a ufunc -> the symbolic function
+
+
+class Syntax:
+    """The operators and methods of a variable; see the function of the same name in `symgraph.tensor` for each."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> Any:
+        return SYNTAX["add"](self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return SYNTAX["add"](other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return SYNTAX["sub"](self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return SYNTAX["sub"](other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return SYNTAX["mul"](self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return SYNTAX["mul"](other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return SYNTAX["true_divide"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return SYNTAX["true_divide"](other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return SYNTAX["floor_divide"](self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return SYNTAX["floor_divide"](other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return SYNTAX["mod"](self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return SYNTAX["mod"](other, self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __pow__(self, other: Any) -> Any:
+        return SYNTAX["power"](self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return SYNTAX["power"](other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return SYNTAX["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return SYNTAX["matmul"](other, self)
+
+    def __neg__(self) -> Any:
+        return SYNTAX["neg"](self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return SYNTAX["abs"](self)
+
+    def __invert__(self) -> Any:
+        return SYNTAX["invert"](self)
+
+    def __and__(self, other: Any) -> Any:
+        return SYNTAX["bitwise_and"](self, other)
+
+    def __rand__(self, other: Any) -> Any:
+        return SYNTAX["bitwise_and"](other, self)
+
+    def __or__(self, other: Any) -> Any:
+        return SYNTAX["bitwise_or"](self, other)
+
+    def __ror__(self, other: Any) -> Any:
+        return SYNTAX["bitwise_or"](other, self)
+
+    def __xor__(self, other: Any) -> Any:
+        return SYNTAX["bitwise_xor"](self, other)
+
+    def __rxor__(self, other: Any) -> Any:
+        return SYNTAX["bitwise_xor"](other, self)
+
+    def __lshift__(self, other: Any) -> Any:
+        return SYNTAX["left_shift"](self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return SYNTAX["left_shift"](other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        return SYNTAX["right_shift"](self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return SYNTAX["right_shift"](other, self)
+
+    def __lt__(self, other: Any) -> Any:
+        return SYNTAX["lt"](self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return SYNTAX["le"](self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return SYNTAX["gt"](self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return SYNTAX["ge"](self, other)
+
+    def __getitem__(self, index: Any) -> Any:
+        return SYNTAX["getitem"](self, index)
+
+    def __iter__(self) -> Iterator[Any]:
+        return SYNTAX["iterate"](self)
+
+    def __len__(self) -> int:
+        raise TypeError(f"the length of {self} is a symbol: write x.shape[0], not len(x)")
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self} is a symbol and has no truth value: write T.switch(condition, a, b), not if or and/or")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        function = UFUNCS.get(ufunc.__name__)
+        if function is None or method != "__call__" or options:
+            return NotImplemented
+        return function(*inputs)
+
+    @property
+    def shape(self) -> Any:
+        """The lengths, as an int64 vector of known length `ndim`; `x.shape[i]` is a scalar."""
+        return SYNTAX["shape"](self)
+
+    @property
+    def size(self) -> Any:
+        """The number of elements, as an int64 scalar."""
+        return SYNTAX["size"](self)
+
+    @property
+    def T(self) -> Any:
+        """The axes in reverse order."""
+        return SYNTAX["transpose"](self)
+
+    def __getattr__(self, name: str) -> Any:
+        function = SYNTAX.get(name) if name in METHODS else None
+        if function is None:
+            raise AttributeError(f"a {type(self).__name__} has no attribute {name!r}")
+        return MethodType(function, self)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *METHODS})
+
+
+METHODS = frozenset(
+    """
+    sum prod mean var std max min all any argmax argmin norm
+    dot dimshuffle transpose reshape flatten ravel squeeze expand_dims swapaxes broadcast_to repeat
+    astype clip round ceil floor trunc exp log sqrt tanh take fill zeros_like ones_like copy eval
+    """.split()
+)

@@ -1,0 +1,60 @@
+"""What can be set: the options of one compilation, and the process-wide default float. Only this file reads the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from symgraph.errors import DtypeError
+
+
+class Config:
+    """Process-wide defaults, under Theano's names. `floatX` is the dtype of `T.matrix()` and of Python floats in a graph."""
+
+    def __init__(self) -> None:
+        self._floatX = "float64"
+
+    @property
+    def floatX(self) -> str:
+        """float64 (the default) or float32."""
+        return self._floatX
+
+    @floatX.setter
+    def floatX(self, dtype: str) -> None:
+        if dtype not in ("float32", "float64"):
+            raise DtypeError(f"floatX is 'float32' or 'float64', not {dtype!r}")
+        self._floatX = dtype
+
+
+config = Config()
+
+
+def _flags() -> dict[str, str]:
+    return dict(part.split("=", 1) for part in os.environ.get("SYMGRAPH_FLAGS", "").split(",") if "=" in part)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one function is compiled; handed down, never changed.
+
+    mode: "c" compiles; "numpy" interprets
+    optimize: apply the rewrite books; without them the graph is compiled as written
+    fuse: join ops into common loops
+    cc: the C compiler's command, `$CC` by default; None lets symgraph look for one
+    cache: the directory of compiled code, `$SYMGRAPH_CACHE` by default; None takes the user's cache directory
+    """
+
+    mode: str = "c"
+    optimize: bool = True
+    fuse: bool = True
+    cc: str | None = field(default_factory=lambda: os.environ.get("CC"))
+    cache: Path | None = field(default_factory=lambda: _path("SYMGRAPH_CACHE"))
+
+
+def _path(name: str) -> Path | None:
+    return Path(os.environ[name]) if os.environ.get(name) else None
+
+
+if "floatX" in _flags():
+    config.floatX = _flags()["floatX"]
