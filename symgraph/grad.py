@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import overload
 
-from symgraph.errors import GradientError, ShapeError
+from symgraph.errors import DtypeError, GradientError, ShapeError
 from symgraph.graph.node import Variable, as_variable
-from symgraph.graph.provenance import attributed_to
+from symgraph.graph.provenance import attributed_to, warn
 from symgraph.graph.traverse import toposort
 from symgraph.graph.types import format_shape
 
@@ -30,21 +29,20 @@ def grad(  # type: ignore[misc]
     wrt: one variable, or a sequence of them; each derivative has the shape and dtype of its variable
     consider_constant: variables that no gradient flows through
     known_grads: {variable: derivative of the cost with respect to it}, where that is known already
-    disconnected_inputs: what to do for a variable that the cost does not depend on: 'raise', 'warn' or 'ignore' (zeros)
+    disconnected_inputs: for a variable that the cost does not depend on, 'raise', or zeros after 'warn' or 'ignore'
 
-    Raises GradientError for a cost that is no float scalar, an integer variable in `wrt`, or a variable without influence.
+    Raises GradientError for a cost that is no float scalar, an integer in `wrt`, or a variable without influence;
+    ShapeError or DtypeError for a known gradient of another rank or dtype than its variable.
     Source: reverse accumulation; Griewank and Walther, Evaluating Derivatives (2008), section 3.2.
     """
     if disconnected_inputs not in ("raise", "warn", "ignore"):
         raise ValueError(f"disconnected_inputs is 'raise', 'warn' or 'ignore', not {disconnected_inputs!r}")
-    known_grads = known_grads or {}
-    targets = [wrt] if isinstance(wrt, Variable) else list(wrt)
-    _check(cost, targets, known_grads)
-
-    total = {x: as_variable(g) for x, g in known_grads.items()}
+    targets = _variables(wrt, "wrt")
+    total = _known(known_grads or {})
+    _check(cost, targets, total)
     if cost is not None:
         total.setdefault(cost, as_variable(1.0, cost.dtype))
-    _accumulate(total, targets, set(consider_constant))
+    _accumulate(total, targets, set(_variables(consider_constant, "consider_constant")))
 
     gradients = [total[x] if x in total else _disconnected(cost, x, disconnected_inputs) for x in targets]
     return gradients[0] if isinstance(wrt, Variable) else gradients
@@ -68,8 +66,30 @@ def _accumulate(total: dict[Variable, Variable], targets: Sequence[Variable], co
                     total[x] = total[x] + share if x in total else share
 
 
-def _check(cost: Variable | None, targets: Sequence[Variable], known_grads: Mapping[Variable, Variable]) -> None:
-    if cost is None and not known_grads:
+def _variables(given: Variable | Iterable[Variable], argument: str) -> list[Variable]:
+    variables = [given] if isinstance(given, Variable) or not isinstance(given, Iterable) else list(given)
+    for x in variables:
+        if not isinstance(x, Variable):
+            raise TypeError(f"{argument} takes symbolic variables, but was given {type(x).__name__}")
+    return variables
+
+
+def _known(gradients: Mapping[Variable, Variable]) -> dict[Variable, Variable]:
+    """The gradients to start from, as variables of the dtype and rank of what they are the gradients of."""
+    known: dict[Variable, Variable] = {}
+    for x in _variables(gradients, "known_grads"):
+        _check_float(x)
+        g = as_variable(gradients[x], x.dtype)
+        if g.ndim != x.ndim:
+            raise ShapeError(f"the known gradient of {x} has rank {g.ndim}, but {x} has rank {x.ndim}")
+        if g.dtype != x.dtype:
+            raise DtypeError(f"the known gradient of {x} is {g.dtype}, but {x} is {x.dtype}: cast one of them")
+        known[x] = g
+    return known
+
+
+def _check(cost: Variable | None, targets: Sequence[Variable], known: Mapping[Variable, Variable]) -> None:
+    if cost is None and not known:
         raise GradientError("grad needs a cost, or known_grads to start from")
     if cost is not None and not isinstance(cost, Variable):
         raise TypeError(f"the cost must be a symbolic variable, not {type(cost).__name__}")
@@ -81,22 +101,23 @@ def _check(cost: Variable | None, targets: Sequence[Variable], known_grads: Mapp
     if cost is not None and not cost.type.is_float:
         raise GradientError(f"the cost must be a float, but {cost} is {cost.dtype}, and integers have no gradient")
     for x in targets:
-        if not isinstance(x, Variable):
-            raise TypeError(f"grad is taken with respect to symbolic variables, not {type(x).__name__}")
-        if not x.type.is_float:
-            raise GradientError(f"{x} is {x.dtype}: integers cannot change by a small amount, so there is no gradient")
-    for x, g in known_grads.items():
-        if isinstance(g, Variable) and g.ndim != x.ndim:
-            raise ShapeError(f"the known gradient of {x} has rank {g.ndim}, but {x} has rank {x.ndim}")
+        _check_float(x)
+
+
+def _check_float(x: Variable) -> None:
+    if not x.type.is_float:
+        kind = "truth values" if x.dtype == "bool" else "integers"
+        raise GradientError(f"{x} is {x.dtype}: {kind} cannot change by a small amount, so there is no gradient")
 
 
 def _disconnected(cost: Variable | None, x: Variable, policy: str) -> Variable:
-    text = f"{cost if cost is not None else 'no variable in known_grads'} does not depend on {x} (made at {x.origin})"
+    source = str(cost) if cost is not None else "no variable in known_grads"
+    text = f"{source} {'depends' if cost is None else 'does not depend'} on {x} (made at {x.origin})"
     if policy == "raise":
         raise GradientError(
             f"{text}, or only through integers or comparisons: check that it is the variable you used, "
             "or pass disconnected_inputs='ignore' to get zeros"
         )
     if policy == "warn":
-        warnings.warn(text, stacklevel=3)
+        warn(f"{text}: its gradient is zeros")
     return x.zeros_like()

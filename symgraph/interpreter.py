@@ -1,4 +1,7 @@
-"""Runs a graph by the ops' numpy references: the oracle of tests, the fallback without a compiler, and the judge of failed calls."""
+"""Runs a graph by the ops' numpy references.
+
+It is the oracle of tests, the fallback without a compiler, and the judge of compiled calls that fail.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from symgraph.errors import GraphError, ShapeError
+from symgraph.errors import GraphError, MissingInputError, ShapeError
 from symgraph.graph.node import Apply, Constant, SharedVariable, Variable, located
 from symgraph.graph.traverse import toposort
 from symgraph.graph.types import TensorType
@@ -19,7 +22,10 @@ def evaluate(
 
     Every node's value is left in `trace` if that is given; otherwise a value is dropped after its last use.
 
-    Raises ShapeError, IndexError or what else an op raises, in the user's names and with the user's line.
+    A value may share memory with an input, a shared variable or another output.
+
+    Raises ShapeError, IndexError or what else an op raises, in the user's names and with the user's line;
+    MissingInputError for an input without a value.
     """
     order = toposort(outputs, stop=values)
     known: dict[Variable, np.ndarray] = trace if trace is not None else {}
@@ -59,7 +65,7 @@ def _leaf(x: Variable) -> np.ndarray:
         return x.data
     if isinstance(x, SharedVariable):
         return x.storage
-    raise GraphError(f"{x} (made at {x.origin}) has no value: pass one for it")
+    raise MissingInputError(f"{x} (made at {x.origin}) has no value: pass one for it")
 
 
 def _with_shape(x: Variable, array: np.ndarray) -> Variable:

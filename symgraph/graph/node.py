@@ -6,13 +6,14 @@ the rewriter merges them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from codegen import ir
-from symgraph.errors import GraphError
+from symgraph.errors import DtypeError, GraphError
 from symgraph.graph.provenance import Origin, current_origin
 from symgraph.graph.syntax import SYNTAX, Syntax
 from symgraph.graph.types import TensorType, format_shape
@@ -25,7 +26,9 @@ class Variable(Syntax):
 
     __slots__ = ("__weakref__", "name", "origin", "owner", "type")
 
-    def __init__(self, type: TensorType, name: str | None = None, owner: Apply | None = None, origin: Origin | None = None):
+    def __init__(
+        self, type: TensorType, name: str | None = None, owner: Apply | None = None, origin: Origin | None = None
+    ) -> None:
         self.type = type
         self.name = name
         self.owner = owner
@@ -52,7 +55,7 @@ class Variable(Syntax):
         return str(SYNTAX["repr"](self))
 
     def __str__(self) -> str:
-        return self.name or str(SYNTAX["str"](self))
+        return str(SYNTAX["str"](self))
 
 
 class Constant(Variable):
@@ -89,9 +92,12 @@ class SharedVariable(Variable):
     def set_value(self, value: Any, borrow: bool = False) -> None:
         """Replace the value by an array (or nested lists) of the same dtype and rank.
 
-        Raises DtypeError where the cast would lose information, ShapeError where the rank or a fixed length differs.
+        Raises DtypeError for no numbers or a cast that would lose information, ShapeError for another rank or a length
+        that the type fixes to another.
         """
-        array = as_array(value, self.type, self.name or "a shared variable", copy=not borrow)
+        if isinstance(value, Variable):
+            raise DtypeError(f"{self} takes a value, but was given the symbol {value}; updates take symbols")
+        array = as_array(value, self.type, str(self), copy=not borrow)
         self.storage = array if array.flags.writeable else array.copy()
 
 
@@ -126,7 +132,7 @@ Example = tuple[Callable[..., Any], Sequence[Any]]  # (function of variables, th
 
 
 class Sized(Protocol):
-    """An operand whose lengths are known as int64 scalars; `value` is the operand itself, where it is an integer scalar."""
+    """An operand whose lengths are known as int64 scalars; `value` is the operand itself, if an integer scalar."""
 
     @property
     def variable(self) -> Variable: ...
@@ -167,6 +173,17 @@ class Placed(Protocol):
     def store(self, index: Sequence[ir.Expr], value: ir.Expr) -> ir.Stmt: ...
 
 
+class Written(Protocol):
+    """An operand inside `format`: `f"{x}"` is its text, `f"{x:sum}"` has it in parentheses if it binds less than a sum.
+
+    The levels are those of Python, loosest first: comparison or xor and shift sum product unary power atom.
+    """
+
+    @property
+    def type(self) -> TensorType: ...
+    def __format__(self, level: str) -> str: ...
+
+
 class Op:
     """What makes one array from others. A subclass is a frozen dataclass that says everything about the op.
 
@@ -187,8 +204,8 @@ class Op:
 
     alias: ClassVar[bool] = False
     inline: ClassVar[bool] = False  # `element` only re-indexes or generates: evaluated where it is used, not stored
-    reduced: ClassVar[bool] = False  # `element` combines over `axes`; its index is that of the operand, not of the result
-    starts_from: ClassVar[int | None] = None  # `loops` finds a copy of this operand in `out` (often the operand's own memory)
+    reduced: ClassVar[bool] = False  # `element` combines over `axes`; its index is that of the operand
+    starts_from: ClassVar[int | None] = None  # `loops` finds a copy of this operand in `out` (often its own memory)
     absorbs_transpose: ClassVar[bool] = False  # `loops` takes matrices stored by columns
 
     def __init_subclass__(cls) -> None:
@@ -196,7 +213,9 @@ class Op:
         missing = [m for m in needed if getattr(cls, m) is getattr(Op, m)]
         ways = [w for w in ("element", "expand", "loops") if hasattr(cls, w)] + ["alias"] * cls.alias
         if missing or len(ways) != 1:
-            raise TypeError(f"op {cls.__name__} lacks {missing}; of element, expand, loops and alias it has {ways}, and needs one")
+            raise TypeError(
+                f"op {cls.__name__} lacks {missing}; of element, expand, loops and alias it has {ways}, and needs one"
+            )
 
     def __call__(self, *inputs: Any) -> Variable:
         """Apply the op to variables or values."""
@@ -225,15 +244,34 @@ class Op:
 
     @property
     def label(self) -> str:
-        """The op's name for people."""
-        return type(self).__name__
+        """The op's name for people: by default that of the class, `ArgMax` as `arg_max`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    @property
+    def parameters(self) -> list[str]:
+        """The fields, as in `axis=0`, but for what the label tells already."""
+        texts: list[str] = []
+        for name in getattr(self, "__dataclass_fields__", ()):
+            value = getattr(self, name)
+            if name == "axes" and isinstance(value, tuple):
+                texts.append(f"axis={value[0] if len(value) == 1 else value}")
+            elif str(value) != self.label:
+                texts.append(f"{name}={value!r}")
+        return texts
+
+    def format(self, *operands: Written) -> str | tuple[str, str]:
+        """How people write the op: a text that binds as an atom, such as `f"{x:atom}.T"`, or (text, its level).
+
+        By default a call, `sum(x, axis=0)`, of the label, the operands and the parameters.
+        """
+        return f"{self.label}({', '.join([*[f'{x}' for x in operands], *self.parameters])})"
 
 
 def located(error: GraphError, inputs: Sequence[Variable], origin: Origin) -> GraphError:
     """The same error with the operands' names in the text, the user's line, and the lines that made the operands."""
     names = [Named(x, k) for k, x in enumerate(inputs)]
     lines = [str(error.args[0]).format(*names) if error.args else "", f"  {origin}   {origin.text}".rstrip()]
-    made = [f"{x.name}: {x.origin}" for x in inputs if x.name and x.origin != origin]
+    made = [f"{x}: {x.origin}" for x in inputs if x.name and x.origin != origin]
     if made:
         lines.append("  made at  " + "   ".join(dict.fromkeys(made)))
     return type(error)("\n".join(lines))

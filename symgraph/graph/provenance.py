@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -38,6 +39,12 @@ def current_origin() -> Origin:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "symgraph":
         frame = frame.f_back
     return Origin(frame.f_code.co_filename, frame.f_lineno)
+
+
+def warn(message: str) -> None:
+    """A UserWarning at the user's line."""
+    origin = current_origin()
+    warnings.warn_explicit(message, UserWarning, origin.filename, origin.line)
 
 
 @contextmanager

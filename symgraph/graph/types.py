@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def format_shape(shape: Sequence[int | None]) -> str:
 
 
 def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:
-    """The shape of an elementwise result: aligned at the right, a length of 1 stretches, an unknown one equals its partner.
+    """The shape of an elementwise result: aligned at the right, 1 stretches, an unknown length equals its partner.
 
     Raises ShapeError where two known lengths differ and neither is 1.
     """
@@ -70,22 +70,22 @@ def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:
             known = result[axis]
             if n == 1 or n == known:
                 continue
-            if known is None and n is not None or known == 1:
+            if (known is None and n is not None) or known == 1:
                 result[axis] = n
             elif n is not None:
                 raise ShapeError(f"lengths {known} and {n} do not broadcast on axis {axis - rank}")
     return tuple(result)
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(*dtypes: str) -> str:
     """The dtype that holds values of all of these, as numpy promotes arrays."""
     return str(np.result_type(*dtypes))
 
 
-@lru_cache(maxsize=None)
+@cache
 def float_for(dtype: str) -> str:
-    """The float dtype in which a function such as exp is taken of `dtype` (numpy's choice, with float32 for float16)."""
+    """The float dtype in which a function such as exp is taken of `dtype`: numpy's choice, with float32 for float16."""
     if dtype in FLOATS:
         return dtype
     return "float32" if np.dtype(dtype).itemsize <= 2 else "float64"

@@ -13,25 +13,29 @@ from symgraph.graph.types import DTYPES, TensorType, format_shape
 def as_array(value: Any, type: TensorType, name: str, *, downcast: bool = False, copy: bool = False) -> np.ndarray:
     """`value` as an aligned, C-contiguous array of `type`, in native byte order.
 
-    Python numbers, also in lists, take the dtype where it can hold them; arrays must cast safely, or with
-    `downcast=True` at all. The result shares memory with `value` where it can, unless `copy`.
+    Python numbers, also in lists, take the dtype where it can hold them; what has a dtype of its own (arrays, numpy's
+    numbers, buffers) must cast safely, or with `downcast=True` lie in the range of the dtype. The result shares memory
+    with `value` where it can, unless `copy`.
 
-    Raises DtypeError where information would be lost, ShapeError where the rank or a known length differs.
+    Raises DtypeError for what is no array of numbers or would lose information, ShapeError where the rank or a known
+    length differs.
     """
-    array = value if isinstance(value, np.ndarray) else _from_python(value, name)
-    if array.dtype.hasobject or array.dtype.kind not in "biuf":
+    array = _numbers(value, name)
+    if array.dtype.kind not in "biuf":
         raise DtypeError(f"{name} takes numbers of dtype {type.dtype}, but was given {_kind(value, array)}")
-    typed = isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__")
     if str(array.dtype.newbyteorder("=")) != type.dtype:
-        _check_cast(array, type.dtype, name, typed, downcast)
+        _check_cast(array, type.dtype, name, _has_dtype(value), downcast)
     if array.ndim != type.ndim:
         raise ShapeError(
             f"{name} takes {_rank(type.ndim)}, but was given {_rank(array.ndim)} of shape {format_shape(array.shape)}"
         )
     if any(n is not None and n != m for n, m in zip(type.shape, array.shape, strict=True)):
         raise ShapeError(f"{name} has shape {format_shape(type.shape)}, but was given {format_shape(array.shape)}")
-    with np.errstate(invalid="ignore", over="ignore"):
-        result = np.require(array, np.dtype(type.dtype), ["C", "A"])
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            result = np.require(array, np.dtype(type.dtype), ["C", "A"])
+    except FloatingPointError:
+        raise DtypeError(f"{name} has dtype {type.dtype}, but was given numbers too large for it") from None
     return result.copy() if copy and np.may_share_memory(result, array) else result
 
 
@@ -39,51 +43,77 @@ def as_constant(value: Any, dtype: str | None = None, floatX: str = "float64") -
     """A private, read-only, C-contiguous copy of a value that is to stand in a graph.
 
     A Python float takes `floatX`, an int int64, unless `dtype` says otherwise.
-    Raises DtypeError for what is no array of numbers.
+    Raises DtypeError for what is no array of numbers, or Python integers that the dtype cannot hold.
     """
-    array = value if isinstance(value, (np.ndarray, np.generic)) else _from_python(value, "a constant")
-    array = np.asarray(array)
+    array = _numbers(value, "a constant")
+    own = str(array.dtype.newbyteorder("="))
     if dtype is None:
-        dtype = str(array.dtype.newbyteorder("="))
-        if dtype == "float64" and not isinstance(value, (np.ndarray, np.generic)):
-            dtype = floatX
+        dtype = floatX if own == "float64" and not _has_dtype(value) else own
     if array.dtype.kind not in "biuf" or dtype not in DTYPES:
         raise DtypeError(f"a graph holds numbers of dtype {', '.join(DTYPES)}, not {_kind(value, array)}")
+    target = np.dtype(dtype)
+    integers = array.dtype.kind in "iu" and target.kind in "iu"
+    if own != dtype and integers and not _has_dtype(value) and not _fits(array, target):
+        raise DtypeError(f"{value} does not fit in {dtype}")
     with np.errstate(invalid="ignore", over="ignore"):
-        data = np.array(array, dtype=dtype, order="C", copy=True)
+        data = np.array(array, dtype=target, order="C", copy=True)
     data.flags.writeable = False
     return data
 
 
-def _from_python(value: Any, name: str) -> np.ndarray:
+def _numbers(value: Any, name: str) -> np.ndarray:
+    """The plain array of a value; integers beyond 64 bits as floats."""
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise DtypeError(f"{name} was given a masked array: say what the masked elements are, by .filled(…)")
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
+        if array.dtype.hasobject and all(isinstance(x, (int, float)) for x in array.flat):
+            array = array.astype("float64")
     except (ValueError, TypeError, OverflowError) as error:
         raise DtypeError(f"{name} cannot be made an array: {error}") from None
+    return array
+
+
+def _has_dtype(value: Any) -> bool:
+    """Whether a value brings a dtype of its own: arrays, numpy's numbers and buffers do, Python's numbers do not."""
+    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__"):
+        return True
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _check_cast(array: np.ndarray, dtype: str, name: str, typed: bool, downcast: bool) -> None:
     target = np.dtype(dtype)
-    if np.can_cast(array.dtype, target, "safe"):
+    if np.can_cast(array.dtype, target, "safe") or (array.size == 0 and not typed):
         return
-    if downcast:
-        if target.kind in "iu" and array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise DtypeError(f"{name} has dtype {dtype}, which has no NaN or infinity, but was given one")
+    fits = _fits(array, target)
+    if fits and (downcast or (not typed and (target.kind == "f" or array.dtype.kind in "biu"))):
         return
-    if not typed:
-        if target.kind == "f":
-            return
-        if array.dtype.kind in "iub" and target.kind in "iu" and _fits(array, target):
-            return
-        if array.size == 0:
-            return
-    hint = f"convert it with .astype({dtype!r}), or compile with allow_input_downcast=True" if typed else "the numbers do not fit"
-    raise DtypeError(f"{name} has dtype {dtype}; {array.dtype} values would lose information: {hint}")
+    if array.dtype.kind == "f" and target.kind in "iu" and not np.isfinite(array).all():
+        reason = "there is no such integer as NaN or infinity"
+    elif not fits:
+        reason = "the numbers do not fit"
+    elif typed:
+        reason = f"convert it with .astype({dtype!r}), or compile with allow_input_downcast=True"
+    else:
+        reason = "write integers, or compile with allow_input_downcast=True"
+    raise DtypeError(f"{name} has dtype {dtype}; {array.dtype} values would lose information: {reason}")
 
 
 def _fits(array: np.ndarray, target: np.dtype) -> bool:
+    """Whether the numbers lie in the range of a dtype; of floats only the overflow of the cast itself can tell."""
+    if array.size == 0 or target.kind == "f":
+        return True
+    if target.kind == "b":
+        return bool(((array == 0) | (array == 1)).all())
     limits = np.iinfo(target)
-    return array.size == 0 or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
+    low, high = array.min(), array.max()
+    return bool(np.isfinite(low) and np.isfinite(high)) and limits.min <= int(low) and int(high) <= limits.max
 
 
 def _rank(ndim: int) -> str:
@@ -91,4 +121,4 @@ def _rank(ndim: int) -> str:
 
 
 def _kind(value: Any, array: np.ndarray) -> str:
-    return f"{type(value).__name__} (dtype {array.dtype})"
+    return "None" if value is None else f"{type(value).__name__} (dtype {array.dtype})"

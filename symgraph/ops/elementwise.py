@@ -10,7 +10,8 @@ import numpy as np
 
 from codegen import ir
 from symgraph.errors import DtypeError, GradientError
-from symgraph.graph.node import Apply, Constant, Example, Op, Operand, Same, Sized, Variable, as_variable
+from symgraph.graph.node import Apply, Constant, Example, Op, Operand, Same, Sized, Variable, Written, as_variable
+from symgraph.graph.printing import infix
 from symgraph.graph.types import DTYPES, TensorType, broadcast_shapes, float_for, format_shape
 from symgraph.graph.values import as_constant
 from symgraph.ops.scalar import NODE_BUILDER, SCALAR_FUNCTIONS, ScalarFunction, Weak
@@ -31,6 +32,10 @@ class Elementwise(Op):
     def label(self) -> str:
         """The function's name."""
         return self.function.name
+
+    def format(self, *operands: Written) -> str | tuple[str, str]:
+        symbol = self.function.infix
+        return infix(symbol, *operands) if symbol else super().format(*operands)
 
     def infer_type(self, *types: TensorType) -> TensorType:
         dtype = self.function.types(tuple(t.dtype for t in types))[-1]
