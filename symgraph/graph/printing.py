@@ -65,9 +65,11 @@ def infix(symbol: str, *operands: Written) -> tuple[str, str]:
 
 def name_of(x: Variable) -> str:
     """The name as it is shown: shortened, quoted with escapes where it is no plain word; empty where there is none."""
-    if x.name is None or x.name == "":
-        return ""
-    name = str(x.name)
+    return shown(str(x.name)) if x.name else ""
+
+
+def shown(name: str) -> str:
+    """A name from outside as it may stand in a message: shortened, on one line, without control characters."""
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 12]}…{name[-11:]}"
     return name if PLAIN_NAME.fullmatch(name.replace("…", "_")) else repr(name)
