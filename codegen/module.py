@@ -1,0 +1,76 @@
+"""C text to a loaded library whose entry points Python can call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import _cffi_backend  # not cffi, for the reason that blas.py gives
+
+from codegen.blas import FUNCTIONS, Blas
+from codegen.cache import Cache
+from codegen.errors import CacheRefused
+from codegen.toolchain import Toolchain
+
+_FFI = _cffi_backend.FFI()
+_LOAD = _FFI.RTLD_NOW | _FFI.RTLD_LOCAL | _FFI.RTLD_NODELETE  # so that entry points outlive their Module
+_PLAN = _FFI.typeof("int(*)(void *const *, int64_t *)")
+_RUN = _FFI.typeof("int(*)(void *const *, const int64_t *, void *)")
+_BLAS = _FFI.typeof("void(*)(void *const *)")
+_FUNCTIONS = _FFI.typeof("void *[]")
+
+
+@dataclass(frozen=True)
+class Module:
+    """A compiled function. Its library stays loaded until the process ends, so pointers into it stay good.
+
+    Attributes:
+        name: of the function in C
+        ffi: makes the arguments (`new`, `from_buffer`) and turns entry points into addresses (`cast`)
+        lib: the library, as cffi loaded it
+        plan: `int NAME_plan(void *const *arrays, int64_t *sizes)`
+        run: `int NAME(void *const *arrays, const int64_t *sizes, void *workspace)`
+        library_path: the shared library
+        source_path: the C it was made from
+    """
+
+    name: str
+    ffi: Any
+    lib: Any
+    plan: Callable[[Any, Any], int]
+    run: Callable[[Any, Any, Any], int]
+    library_path: Path
+    source_path: Path
+
+
+def load(c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Module:
+    """Compile the C of one function, or take it from the cache, and load it.
+
+    Args:
+        c_text: defines NAME_plan and NAME, and NAME_blas if `uses_blas`; docs/internals.md has their types
+        name: NAME, a C identifier in ASCII
+        uses_blas: the C calls BLAS where it is given one; it sees SG_BLAS_INT, the type of its integers
+        blas: given to the C if it `uses_blas`; None: none is, and the C does without
+
+    Raises:
+        CompileError, NoCompiler, CacheRefused: as `Cache.build`; CacheRefused also if the system will not load
+            code from the directory of the cache
+        ValueError: the C lacks an entry point, or `name` is no identifier
+    """
+    given = blas if uses_blas else None
+    flags = [f"-DSG_BLAS_INT={given.integer}"] if given else []
+    path = cache.build(c_text, toolchain, flags, name=name)
+    try:
+        library = _cffi_backend.load_library(str(path), _LOAD)
+    except OSError as error:
+        raise CacheRefused(f"the system does not load {path} ({error}); if the file system is mounted noexec, "
+                           "set $SYMGRAPH_CACHE to a directory on another") from error
+    try:
+        plan = library.load_function(_PLAN, f"{name}_plan")
+        run = library.load_function(_RUN, name)
+        if given:
+            pointers = [_FFI.cast("void *", given.addresses[function]) for function in FUNCTIONS]
+            library.load_function(_BLAS, f"{name}_blas")(_FFI.new(_FUNCTIONS, pointers))
+    except AttributeError as error:
+        raise ValueError(f"the C of {name} lacks an entry point: {error}") from error
+    return Module(name, _FFI, library, plan, run, path, path.with_suffix(".c"))
