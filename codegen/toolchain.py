@@ -95,7 +95,7 @@ def find_toolchain(cc: str | None = None, *, probe_dir: Path, path: Sequence[str
     """
     cc = (cc or "").strip()
     path = os.get_exec_path() if path is None else path
-    failures: list[Exception] = []
+    failures = []
     for command in _commands(cc, path):
         identity = f"{_compiler(command, path)}; {_machine()}"
         memory = probe_dir / f"toolchain-{digest(repr((identity, _BASE_FLAGS, _OPTIONAL_FLAGS)).encode())[:16]}.json"
@@ -103,16 +103,19 @@ def find_toolchain(cc: str | None = None, *, probe_dir: Path, path: Sequence[str
         if flags is None:
             try:
                 flags = _probe(command)
-            except (CompileError, NoCompiler) as error:
-                failures.append(error)
+            except CompileError as error:
+                failures.append(f"{shlex.join(command)}: {error.output.strip() or f'exit status {error.status}'}")
+                continue
+            except NoCompiler as error:
+                failures.append(str(error))
                 continue
             _remember(memory, identity, flags)
         return Toolchain(command, flags, identity)
     if not failures:
         raise NoCompiler(f"no C compiler was found (gcc, clang, cc, or the package ziglang); {_advice(path)}")
-    reason = f"the compiler asked for, {cc!r}, does not work" if cc else "the C compiler found here does not work"
-    tried = "\n".join(str(error) for error in failures)
-    raise NoCompiler(f"{reason}; {_advice(path)}\n{tried}") from failures[0]
+    if cc:
+        raise NoCompiler(f"the compiler asked for does not work; correct $CC, or unset it to search\n{failures[0]}")
+    raise NoCompiler("\n".join([f"no C compiler found here works; {_advice(path)}", *failures]))
 
 
 def compile(toolchain: Toolchain, source: Path, output: Path, extra_flags: Sequence[str] = ()) -> str:

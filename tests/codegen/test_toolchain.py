@@ -134,6 +134,14 @@ def test_the_search_goes_on_when_a_compiler_does_not_work(tmp_path, cc):
     assert find_toolchain(probe_dir=tmp_path, path=[str(tmp_path)]).command == (str(tmp_path / "cc"),)
 
 
+def test_when_none_works_the_message_says_why_and_names_one_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    script(tmp_path / "gcc", "echo fatal error: math.h >&2; exit 1")
+    script(tmp_path / "clang", "exit 7")
+    with pytest.raises(NoCompiler, match=r"to get one: .*\n.*/gcc: fatal error: math.h\n.*/clang: exit status 7"):
+        find_toolchain(probe_dir=tmp_path, path=[str(tmp_path)])
+
+
 def test_ziglang_is_the_last_resort(tmp_path, monkeypatch, cc):
     package = tmp_path / "ziglang"
     package.mkdir()
@@ -167,7 +175,7 @@ def test_a_cc_that_is_no_command(tmp_path):
 
 def test_a_cc_that_does_not_work_says_why(tmp_path):
     broken = script(tmp_path / "broken", "echo fatal error: math.h: No such file >&2; exit 1")
-    with pytest.raises(NoCompiler, match=r"broken', does not work; .*\n.*\n  fatal error: math.h: No such file"):
+    with pytest.raises(NoCompiler, match=r"does not work; correct \$CC.*\n.*/broken: fatal error: math.h: No such"):
         find_toolchain(str(broken), probe_dir=tmp_path)
 
 
