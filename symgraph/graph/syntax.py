@@ -173,8 +173,10 @@ class Syntax:
 
 METHODS = frozenset(
     """
-    sum prod mean var std max min all any argmax argmin norm
-    dot dimshuffle transpose reshape flatten ravel squeeze expand_dims swapaxes broadcast_to repeat
-    astype clip round ceil floor trunc exp log sqrt tanh take fill zeros_like ones_like copy eval
+    sum prod mean var std max min all any argmax argmin norm dot
+    dimshuffle transpose moveaxis swapaxes squeeze expand_dims reshape flatten ravel broadcast_to specify_shape
+    repeat split take set inc astype fill zeros_like ones_like copy eval
+    clip round ceil floor trunc abs sign exp exp2 expm1 log log1p log2 log10 sqrt sqr
+    sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh deg2rad rad2deg
     """.split()
 )

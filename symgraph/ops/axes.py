@@ -1,0 +1,154 @@
+"""The axes of an array in another order, with new ones of length 1, or without some: dimshuffle, transpose, squeeze."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from codegen import ir
+from symgraph.errors import ShapeError
+from symgraph.graph.node import Example, Op, Operand, Same, Sized, Variable, Written, as_variable
+from symgraph.graph.types import TensorType
+from symgraph.ops.elementary import eq
+
+
+@dataclass(frozen=True)
+class DimShuffle(Op):
+    """The axes in another order, with new ones of length 1 where the order says "x", and without those it leaves out.
+
+    Shapes:  (2, 1, 3) -> (3, "x"-> 1, 2) for order (2, "x", 0)
+    Raises:  ShapeError where an axis left out is not of length 1
+    """
+
+    order: tuple[int | str, ...]
+    inline = True
+
+    def infer_type(self, x: TensorType) -> TensorType:
+        kept = [a for a in self.order if isinstance(a, int)]
+        if any(not 0 <= a < x.ndim for a in kept) or len(set(kept)) != len(kept):
+            raise ShapeError(f"{{0}} has rank {x.ndim}: its axes cannot be put in the order {self.order}")
+        for axis, n in enumerate(x.shape):
+            if axis not in kept and n not in (None, 1):
+                raise ShapeError(f"axis {axis} of {{0}} has length {n}, and only a length of 1 can be left out")
+        return TensorType(x.dtype, tuple(1 if isinstance(a, str) else x.shape[a] for a in self.order))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        kept = [a for a in self.order if isinstance(a, int)]
+        dropped = [a for a in range(x.ndim) if a not in kept]
+        new = tuple(position for position, a in enumerate(self.order) if isinstance(a, str))
+        return np.expand_dims(x.transpose(kept + dropped).reshape([x.shape[a] for a in kept]), new)
+
+    def gradient(self, x: Variable, out: Variable, g: Variable) -> Sequence[Variable | None]:
+        return [g.dimshuffle(*[self.order.index(a) if a in self.order else "x" for a in range(x.ndim)])]
+
+    def shape(self, same: Same, x: Sized) -> Sequence[Variable]:
+        return [as_variable(1) if isinstance(a, str) else x.shape[a] for a in self.order]
+
+    def checks(self, x: Sized) -> Iterable[Variable]:
+        known = x.variable.type.shape
+        return [eq(n, as_variable(1)) for a, n in enumerate(x.shape) if a not in self.order and known[a] is None]
+
+    def element(self, index: tuple[ir.Expr, ...], x: Operand) -> ir.Expr:
+        axes = range(x.type.ndim)
+        return x[tuple(index[self.order.index(a)] if a in self.order else ir.index(0) for a in axes)]
+
+    def format(self, x: Written) -> str:
+        if len(self.order) > 1 and self.order == tuple(reversed(range(len(self.order)))):
+            return f"{x:atom}.T"
+        return f"{x:atom}.dimshuffle({', '.join(repr(a) for a in self.order)})"
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.random.default_rng(0).normal(size=(2, 1, 3))
+        for order in ((2, "x", 0), (0, 1, 2), ("x", 2, 1, 0, "x"), (0, 2)):
+            yield DimShuffle(order), [x]
+        yield DimShuffle((2, 1, 0)), [x[:, :, :0]]
+        yield DimShuffle(("x", "x")), [x[0, 0, 0]]
+        yield DimShuffle(()), [x[:1, :, :1]]
+
+
+def dimshuffle(x: Any, *order: Any) -> Variable:
+    """The axes in another order; "x" makes a new one of length 1, and an axis of length 1 may be left out.
+
+    order: axes and "x", one by one or as one sequence
+    Raises ShapeError where an axis left out is known not to be 1, or an axis is not there or used twice.
+    """
+    x = as_variable(x)
+    entries = order[0] if len(order) == 1 and isinstance(order[0], (list, tuple)) else order
+    if any(isinstance(a, str) and a != "x" for a in entries):
+        raise ShapeError(f'an order has axes and "x", not {entries}')
+    normal = tuple("x" if isinstance(a, str) else normalize_axis_index(a, x.ndim) for a in entries)
+    return x if normal == tuple(range(x.ndim)) else DimShuffle(normal)(x)
+
+
+def transpose(x: Any, *axes: Any) -> Variable:
+    """The axes in the given order, one by one or as one sequence; without any in reverse order, as numpy.transpose.
+
+    Raises AxisError for an axis that is not there, ValueError where they are not all named once.
+    """
+    x = as_variable(x)
+    entries = axes[0] if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (list, tuple))) else axes
+    order = normalize_axis_tuple(entries, x.ndim) if entries else tuple(reversed(range(x.ndim)))
+    if len(order) != x.ndim:
+        raise ShapeError(f"transpose of rank {x.ndim} needs {x.ndim} axes, but was given {order}")
+    return dimshuffle(x, *order)
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Variable:
+    """Two axes exchanged, as numpy.swapaxes."""
+    x = as_variable(x)
+    order = list(range(x.ndim))
+    a, b = normalize_axis_index(axis1, x.ndim), normalize_axis_index(axis2, x.ndim)
+    order[a], order[b] = order[b], order[a]
+    return dimshuffle(x, *order)
+
+
+def moveaxis(x: Any, source: Any, destination: Any) -> Variable:
+    """Some axes moved to other places, as numpy.moveaxis."""
+    x = as_variable(x)
+    sources, targets = normalize_axis_tuple(source, x.ndim), normalize_axis_tuple(destination, x.ndim)
+    if len(sources) != len(targets):
+        raise ShapeError(f"moveaxis of {len(sources)} axes to {len(targets)} places")
+    order = [axis for axis in range(x.ndim) if axis not in sources]
+    for place, axis in sorted(zip(targets, sources, strict=True)):
+        order.insert(place, axis)
+    return dimshuffle(x, *order)
+
+
+def expand_dims(x: Any, axis: Any) -> Variable:
+    """New axes of length 1 at these places of the result, as numpy.expand_dims."""
+    x = as_variable(x)
+    count = len(axis) if isinstance(axis, (list, tuple)) else 1
+    new = normalize_axis_tuple(axis, x.ndim + count)
+    rest = iter(range(x.ndim))
+    return dimshuffle(x, *["x" if place in new else next(rest) for place in range(x.ndim + count)])
+
+
+def squeeze(x: Any, axis: Any = None) -> Variable:
+    """The array without some axes of length 1, as numpy.squeeze; without `axis`, without all that are known to be 1.
+
+    Raises ShapeError where a length is known not to be 1, and at a call where it turns out not to be.
+    """
+    x = as_variable(x)
+    dropped = [k for k, n in enumerate(x.type.shape) if n == 1] if axis is None else normalize_axis_tuple(axis, x.ndim)
+    return dimshuffle(x, *[k for k in range(x.ndim) if k not in dropped])
+
+
+def shape_padleft(x: Any, n_ones: int = 1) -> Variable:
+    """New axes of length 1 on the left (Theano's name)."""
+    return expand_dims(x, tuple(range(n_ones)))
+
+
+def shape_padright(x: Any, n_ones: int = 1) -> Variable:
+    """New axes of length 1 on the right (Theano's name)."""
+    x = as_variable(x)
+    return expand_dims(x, tuple(range(x.ndim, x.ndim + n_ones)))
+
+
+def shape_padaxis(x: Any, axis: int) -> Variable:
+    """A new axis of length 1 (Theano's name for expand_dims)."""
+    return expand_dims(x, axis)

@@ -1,0 +1,249 @@
+"""Several arrays in one: join, concatenate, stack; and back: split; and one array several times: tile, repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
+
+from codegen import ir
+from symgraph.errors import DtypeError, ShapeError
+from symgraph.graph.node import Constant, Example, Op, Placed, Same, Sized, Variable, as_variable
+from symgraph.graph.types import TensorType, promote
+from symgraph.ops.elementwise import cast
+
+
+@dataclass(frozen=True)
+class Join(Op):
+    """Arrays one after the other along an existing axis.
+
+    Shapes:  (..., d1, ...), (..., d2, ...), ... -> (..., d1 + d2 + ..., ...); the other lengths are equal
+    Dtypes:  one for all
+    Raises:  ShapeError where ranks or known lengths of the other axes differ
+    """
+
+    axis: int
+
+    def infer_type(self, *types: TensorType) -> TensorType:
+        first = types[0]
+        lengths = list(first.shape)
+        for k, t in enumerate(types[1:], 1):
+            if t.ndim != first.ndim:
+                raise ShapeError(f"cannot join {{0}} and {{{k}}}: their ranks are {first.ndim} and {t.ndim}")
+            for axis, n in enumerate(t.shape):
+                if axis == self.axis or n is None:
+                    continue
+                if lengths[axis] not in (None, n):
+                    raise ShapeError(
+                        f"cannot join {{0}} and {{{k}}} along axis {self.axis}: their lengths on axis {axis} differ"
+                    )
+                lengths[axis] = n
+        joined = [t.shape[self.axis] for t in types]
+        lengths[self.axis] = None if None in joined else sum(n for n in joined if n is not None)
+        return TensorType(first.dtype, tuple(lengths))
+
+    def reference(self, *xs: np.ndarray) -> np.ndarray:
+        return np.concatenate(xs, axis=self.axis)
+
+    def gradient(self, *args: Variable) -> Sequence[Variable | None]:
+        *xs, out, g = args
+        if not out.type.is_float:
+            return [None] * len(xs)
+        return _pieces(g, [lengths(x)[self.axis] for x in xs], self.axis)
+
+    def shape(self, same: Same, *xs: Sized) -> Sequence[Variable]:
+        lengths = list(xs[0].shape)
+        for x in xs[1:]:
+            for axis, n in enumerate(x.shape):
+                lengths[axis] = lengths[axis] + n if axis == self.axis else same(lengths[axis], n)
+        return lengths
+
+    def loops(self, out: Placed, *xs: Placed) -> tuple[ir.Stmt, ...]:
+        statements: list[ir.Stmt] = []
+        start: ir.Expr | None = None
+        for x in xs:
+            index: list[ir.Expr] = [ir.Var(ir.INDEX, f"i{axis}") for axis in range(x.type.ndim)]
+            target = list(index)
+            if start is not None:
+                target[self.axis] = start + index[self.axis]
+            body = out.store(target, x.load(*index))
+            for i, extent in reversed(list(zip(index, x.extents, strict=True))):
+                assert isinstance(i, ir.Var)
+                body = ir.For(i, extent, (body,))
+            statements.append(body)
+            start = x.extents[self.axis] if start is None else start + x.extents[self.axis]
+        return tuple(statements)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        rng = np.random.default_rng(0)
+        a, b, empty = rng.normal(size=(2, 3)), rng.normal(size=(1, 3)), np.zeros((0, 3))
+        yield Join(0), [a, b, a]
+        yield Join(0), [empty, b]
+        yield Join(1), [a, a[:, :1]]
+        yield Join(0), [a[0]]
+        yield Join(1), [rng.normal(size=(2, n, 2)) for n in (1, 0, 2)]
+
+
+def join(axis: int, *tensors: Any) -> Variable:
+    """Theano's spelling of `concatenate(tensors, axis)`."""
+    return concatenate(tensors, axis)
+
+
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Variable:
+    """Arrays one after the other along an existing axis, as numpy.concatenate.
+
+    Shapes: equal but along `axis`, where the lengths are added. Dtypes: the one that holds them all.
+    Raises ShapeError for no arrays, scalars, or shapes that differ elsewhere; AxisError for an axis that is not there.
+    """
+    xs = _alike(tensors, "concatenate")
+    if xs[0].ndim == 0:
+        raise ShapeError("concatenate joins arrays along an axis, and scalars have none: use stack")
+    return Join(normalize_axis_index(axis, xs[0].ndim))(*xs)
+
+
+def stack(tensors: Any, *more: Any, axis: int = 0) -> Variable:
+    """Arrays of equal shape one after the other along a new axis, as numpy.stack; also `stack(a, b)`, as in Theano.
+
+    Shapes: all (...) -> (..., number of arrays, ...). Dtypes: the one that holds them all.
+    Raises ShapeError for no arrays or shapes that differ, AxisError for an axis that is out of range.
+    """
+    if more and isinstance(tensors, (list, tuple)):
+        *more_tensors, axis = more
+        if more_tensors or isinstance(axis, Variable):
+            raise TypeError("stack takes a list of arrays and an axis, or several arrays")
+        more = ()
+    items = tensors if isinstance(tensors, (list, tuple)) else (tensors, *more)
+    xs = _alike(items, "stack")
+    axis = normalize_axis_index(axis, xs[0].ndim + 1)
+    return Join(axis)(*[x.expand_dims(axis) for x in xs])
+
+
+def _alike(tensors: Any, what: str) -> list[Variable]:
+    """The arrays as variables of one dtype."""
+    if isinstance(tensors, Variable):
+        tensors = list(tensors)
+    xs = [as_variable(x) for x in tensors]
+    if not xs:
+        raise ShapeError(f"{what} needs at least one array")
+    numbers = [type(x) in (bool, int, float) for x in tensors]
+    dtypes = [x.dtype for x, number in zip(xs, numbers, strict=True) if not number]
+    weak = [type(x)(0) for x, number in zip(tensors, numbers, strict=True) if number]
+    dtype = str(np.result_type(*dtypes, *weak)) if dtypes else promote(*[x.dtype for x in xs])
+    return [cast(x if not number else item, dtype) for x, item, number in zip(xs, tensors, numbers, strict=True)]
+
+
+def split(
+    x: Any, indices_or_sections: Any = None, n_splits: int | None = None, axis: int = 0, *, splits_size: Any = None
+) -> list[Variable]:
+    """The parts of an array along an axis, as numpy.split; with `n_splits` as Theano's.
+
+    split(x, 3, axis=0): three parts of equal length; split(x, [2, 5], axis=0): x[:2], x[2:5], x[5:]
+    split(x, splits_size, n_splits, axis=0): parts of the given sizes, a sequence or a vector
+
+    Raises ShapeError where a known length does not divide or the number of sizes is not `n_splits`.
+    """
+    x = as_variable(x)
+    axis = normalize_axis_index(axis, x.ndim)
+    if n_splits is not None or splits_size is not None:
+        sizes = indices_or_sections if splits_size is None else splits_size
+        return _split_by_sizes(x, sizes, n_splits if n_splits is not None else len(sizes), axis)
+    if indices_or_sections is None:
+        raise TypeError("split needs the number of parts, the positions where they begin, or splits_size")
+    length = x.type.shape[axis]
+    if isinstance(indices_or_sections, (int, np.integer)):
+        sections = int(indices_or_sections)
+        if sections <= 0 or (length is not None and length % sections):
+            raise ShapeError(f"an axis of length {length} does not split into {sections} equal parts")
+        if length is None:
+            return _pieces(_divisible(x, sections, axis), [x.shape[axis] // sections] * sections, axis)
+        return _pieces(x, [length // sections] * sections, axis)
+    bounds = [0, *indices_or_sections, None]
+    return [x[(slice(None),) * axis + (slice(a, b),)] for a, b in pairwise(bounds)]
+
+
+def _split_by_sizes(x: Variable, sizes: Any, n_splits: int, axis: int) -> list[Variable]:
+    if isinstance(sizes, Variable):
+        known = sizes.type.shape[0] if sizes.ndim == 1 else -1
+        parts: list[Any] = [sizes[k] for k in range(n_splits)] if known in (None, n_splits) else []
+    else:
+        parts = list(sizes) if isinstance(sizes, (list, tuple, np.ndarray)) else []
+    if len(parts) != n_splits:
+        raise ShapeError(f"split into {n_splits} parts needs {n_splits} sizes, one for each")
+    return _pieces(x, parts, axis)
+
+
+def _divisible(x: Variable, sections: int, axis: int) -> Variable:
+    """`x` with its length declared to be a multiple of `sections`."""
+    shape: list[Any] = [None] * x.ndim
+    shape[axis] = x.shape[axis] // sections * sections
+    return x.specify_shape(shape)
+
+
+def lengths(x: Variable) -> list[Any]:
+    """The lengths of an array: ints where they are known, else int64 scalars."""
+    return [x.shape[axis] if n is None else n for axis, n in enumerate(x.type.shape)]
+
+
+def _pieces(x: Variable, sizes: Sequence[Any], axis: int) -> list[Variable]:
+    """Consecutive parts of the given lengths along an axis."""
+    parts = []
+    start: Any = 0
+    for n in sizes:
+        stop = start + n
+        parts.append(x[(slice(None),) * axis + (slice(start, stop),)])
+        start = stop
+    return parts
+
+
+def tile(x: Any, reps: Any, ndim: int | None = None) -> Variable:
+    """The array repeated as a whole, as numpy.tile.
+
+    reps: a number for each axis, the last one first to be matched; ints or integer scalars
+    ndim: the rank of the result, where it is larger than that of x and the number of reps (Theano's argument)
+    Shapes: (..., d, ...) -> (..., r * d, ...).
+    """
+    x = as_variable(x)
+    counts = list(reps) if isinstance(reps, (list, tuple, np.ndarray)) or getattr(reps, "ndim", 0) == 1 else [reps]
+    rank = max(x.ndim, len(counts), ndim or 0)
+    if ndim is not None and ndim < rank:
+        raise ShapeError(f"tile to rank {ndim}, but the array and its reps have rank {rank}")
+    counts = [1] * (rank - len(counts)) + counts
+    x = x.dimshuffle(*["x"] * (rank - x.ndim), *range(x.ndim))
+    shape = lengths(x)
+    spread = x.dimshuffle(*[entry for axis in range(rank) for entry in ("x", axis)])
+    spread = spread.broadcast_to([entry for r, n in zip(counts, shape, strict=True) for entry in (r, n)])
+    return spread.reshape([r * n for r, n in zip(counts, shape, strict=True)])
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Variable:
+    """Each element repeated, as numpy.repeat; without an axis, those of the flattened array.
+
+    repeats: an int or integer scalar; or ints, one for each position along the axis
+    Shapes: (..., d, ...) -> (..., repeats * d, ...), or the sum of repeats in place of d.
+    Raises ShapeError where the number of repeats is not the known length, DtypeError for repeats that are not integers.
+    """
+    x = as_variable(x)
+    if axis is None:
+        x, axis = x.flatten(), 0
+    axis = normalize_axis_index(axis, x.ndim)
+    shape = lengths(x)
+    if isinstance(repeats, Constant):
+        repeats = repeats.data
+    if (repeats.ndim if isinstance(repeats, Variable) else np.ndim(repeats)) == 0:
+        before, n, after = shape[:axis], shape[axis], shape[axis + 1 :]
+        spread = x.expand_dims(axis + 1).broadcast_to([*before, n, repeats, *after])
+        return spread.reshape([*before, n * repeats, *after])
+    if isinstance(repeats, Variable):
+        raise TypeError("repeats of different sizes must be numbers, for the length of the result depends on them")
+    counts = np.asarray(repeats)
+    if counts.dtype.kind not in "iu":
+        raise DtypeError(f"repeats are integers, not {counts.dtype}")
+    if x.type.shape[axis] not in (None, len(counts)):
+        raise ShapeError(f"{len(counts)} repeats for an axis of length {x.type.shape[axis]}")
+    fixed = [len(counts) if k == axis else None for k in range(x.ndim)]
+    return x.specify_shape(fixed).take(np.repeat(np.arange(len(counts)), counts), axis=axis)
