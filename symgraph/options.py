@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,10 +31,6 @@ class Config:
 config = Config()
 
 
-def _flags() -> dict[str, str]:
-    return dict(part.split("=", 1) for part in os.environ.get("SYMGRAPH_FLAGS", "").split(",") if "=" in part)
-
-
 @dataclass(frozen=True)
 class Options:
     """How one function is compiled; handed down, never changed.
@@ -51,9 +48,29 @@ class Options:
     cc: str | None = field(default_factory=lambda: os.environ.get("CC"))
     cache: Path | None = field(default_factory=lambda: _path("SYMGRAPH_CACHE"))
 
+    @classmethod
+    def for_mode(cls, mode: str | None) -> Options:
+        """The options that `function(mode=…)` stands for; raises ValueError for a mode there is none of."""
+        if mode is None or mode in ("c", "FAST_RUN"):
+            return cls()
+        if mode == "FAST_COMPILE":
+            return cls(optimize=False)
+        if mode == "numpy":
+            return cls(mode="numpy")
+        raise ValueError(f"mode is 'c', 'numpy', or Theano's 'FAST_RUN' or 'FAST_COMPILE', not {mode!r}")
+
+
+def environment() -> Mapping[str, str]:
+    """The variables of the environment, for those who look up directories in it."""
+    return os.environ
+
 
 def _path(name: str) -> Path | None:
     return Path(os.environ[name]) if os.environ.get(name) else None
+
+
+def _flags() -> dict[str, str]:
+    return dict(part.split("=", 1) for part in os.environ.get("SYMGRAPH_FLAGS", "").split(",") if "=" in part)
 
 
 if "floatX" in _flags():

@@ -1,0 +1,330 @@
+"""A loop program as one C translation unit: the only file that knows how statements and expressions are written in C."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from codegen import ir
+from codegen.dtypes import c_type, literal
+from codegen.operations import ADDITION, ASSIGNMENT, COMMA, CONDITIONAL, POSTFIX, UNARY, Function, Infix, Prefix, helper, spelling
+from codegen.runtime import is_routine, routines, take_blas
+from codegen.visit import expressions, free_variables, statements
+
+INDENT = "    "
+
+_HEADER = """\
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Iterations of the loop below may run side by side in vector lanes. */
+#ifdef SG_SIMD
+#define SG_LANES(clauses) _Pragma(#clauses)
+#else
+#define SG_LANES(clauses)
+#endif
+
+/* Kernels stay functions of their own, so that the time to compile grows with their number and not faster. */
+#if defined(__GNUC__)
+#define SG_KERNEL static __attribute__((noinline))
+#else
+#define SG_KERNEL static
+#endif"""
+
+
+def print_program(program: ir.Program) -> str:
+    """The C of a program, as docs/internals.md describes its entry points.
+
+    Raises TypeError for a node that should have been lowered before.
+    """
+    bodies = [program.plan, program.run, *(kernel.body for kernel in program.kernels)]
+    parts = [
+        comment(program.comment or program.name),
+        _HEADER,
+        *_helpers(bodies),
+        *routines(_called_routines(bodies), program.name),
+        *(_kernel(kernel) for kernel in program.kernels),
+        _plan(program),
+        _run(program),
+    ]
+    if program.uses_blas:
+        parts.append(take_blas(program.name))
+    return "\n\n".join(parts) + "\n"
+
+
+def comment(text: str) -> str:
+    """A C comment of one or more lines, whatever the text: it cannot end the comment, nor hold a trigraph or a control character."""
+    text = text.replace("\N{HORIZONTAL ELLIPSIS}", "...")
+    safe = "".join(c if c == "\n" or (c.isprintable() and c.isascii()) else _escaped(c) for c in text)
+    safe = safe.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\\n", "\\ \n")
+    lines = safe.rstrip("\\").splitlines() or [""]
+    if len(lines) == 1:
+        return f"/* {lines[0]} */"
+    return "/* " + lines[0] + "".join(f"\n   {line}".rstrip() for line in lines[1:]) + " */"
+
+
+def _escaped(character: str) -> str:
+    return " " if character == "\t" else f"<U+{ord(character):04X}>"
+
+
+# -- expressions
+
+
+def expression(e: ir.Expr) -> str:
+    """An expression in C."""
+    return _expr(e)[0]
+
+
+def _expr(e: ir.Expr) -> tuple[str, int]:
+    """The text of an expression and how tightly it binds."""
+    match e:
+        case ir.Literal(dtype, value):
+            text = literal(dtype, value)
+            return text, UNARY if text.startswith("-") else POSTFIX
+        case ir.Var(_, name):
+            return name, POSTFIX
+        case ir.Load(_, buffer, offset):
+            return f"{buffer.name}[{expression(offset)}]", POSTFIX
+        case ir.Cast(dtype, arg):
+            return _cast(dtype, arg)
+        case ir.Select(_, condition, then, otherwise):
+            test, first = _inside(condition, CONDITIONAL + 1), _inside(then, CONDITIONAL + 1)
+            return f"{test} ? {first} : {_inside(otherwise, CONDITIONAL)}", CONDITIONAL
+        case ir.Operation():
+            return _operation(e)
+    raise TypeError(f"{type(e).__name__} should have been lowered before printing")
+
+
+def _inside(e: ir.Expr, tightest: int) -> str:
+    """An expression as a part of another that binds its parts so tightly."""
+    text, precedence = _expr(e)
+    return f"({text})" if precedence < tightest else text
+
+
+def _operation(e: ir.Operation) -> tuple[str, int]:
+    spelled = spelling(e.name, e.args[0].dtype)
+    ctype = c_type(e.dtype)
+    match spelled:
+        case Infix(symbol, precedence, operands, promotes):
+            left, right = e.args
+            text = f"{_inside(left, operands)} {symbol} {_inside(right, max(operands, precedence + 1))}"
+            return (f"({ctype.name})({text})", UNARY) if promotes else (text, precedence)
+        case Prefix(symbol, promotes):
+            inner = _inside(e.args[0], UNARY)
+            text = f"{symbol}({inner})" if inner.startswith(symbol) else f"{symbol}{inner}"
+            return (f"({ctype.name})({text})", UNARY) if promotes else (text, UNARY)
+        case Function(name):
+            return f"{name}({', '.join(_inside(a, ASSIGNMENT) for a in e.args)})", POSTFIX
+    raise TypeError(f"no way to write {e.name}")
+
+
+def _cast(dtype: str, arg: ir.Expr) -> tuple[str, int]:
+    if arg.dtype == dtype:
+        return _expr(arg)
+    source, target = c_type(arg.dtype), c_type(dtype)
+    if target.kind == "b":
+        return f"{_inside(arg, ADDITION)} != 0", ADDITION - 3
+    if source.kind == "f" and target.kind in "iu" and not isinstance(arg, ir.Literal):
+        return f"{_float_to_integer(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
+    return f"({target.name}){_inside(arg, UNARY)}", UNARY
+
+
+def _float_to_integer(source: str, target: str) -> Function:
+    """A conversion that is defined for every value, as C's is not: NaN and what does not fit become the lowest integer.
+
+    Like numpy's on x86, narrow integers take the low bits of a wide one.
+    """
+    f, t = c_type(source), c_type(target)
+    name = f"sg_{t.suffix}_of_{f.suffix}"
+    wide = "uint64_t" if target == "uint64" else "int64_t"
+    below, fits = "x < 9223372036854775808.0", "x >= -9223372036854775808.0"
+    signed = f"({fits} && {below} ? (int64_t)x : INT64_MIN)"
+    if wide == "uint64_t":
+        value = f"x >= 9223372036854775808.0 && x < 18446744073709551616.0 ? (uint64_t)x : (uint64_t){signed}"
+    else:
+        value = signed if target == "int64" else f"({t.name}){signed}"
+    return Function(name, f"static inline {t.name} {name}({f.name} x)\n{{\n    return {value};\n}}")
+
+
+# -- statements
+
+
+def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
+    pad = INDENT * depth
+    for stmt in body:
+        match stmt:
+            case ir.Declare(var, value, mutable):
+                constant = "" if mutable else "const "
+                yield f"{pad}{constant}{c_type(var.dtype).name} {var.name} = {expression(value)};"
+            case ir.Assign(var, value):
+                yield f"{pad}{_update(var.name, var, value)};"
+            case ir.Store(buffer, offset, value):
+                place = f"{buffer.name}[{expression(offset)}]"
+                yield f"{pad}{_update(place, ir.Load(buffer.dtype, buffer, offset), value)};"
+            case ir.For(index, extent, inner, simd, sums):
+                if simd:
+                    yield f"{pad}SG_LANES(omp simd{''.join(f' reduction({op}:{v.name})' for op, v in sums)})"
+                i = index.name
+                yield f"{pad}for (int64_t {i} = 0; {i} < {_inside(extent, ADDITION)}; ++{i}) {{"
+                yield from _lines(inner, depth + 1)
+                yield f"{pad}}}"
+            case ir.If(condition, (ir.Fail(code),), ()):
+                yield f"{pad}if ({expression(condition)})"
+                yield f"{pad}{INDENT}return {code};"
+            case ir.If(condition, inner, orelse):
+                yield f"{pad}if ({expression(condition)}) {{"
+                yield from _lines(inner, depth + 1)
+                if orelse:
+                    yield f"{pad}}} else {{"
+                    yield from _lines(orelse, depth + 1)
+                yield f"{pad}}}"
+            case ir.Call(name, args):
+                yield from _wrapped(f"{pad}{name}(", [_argument(a) for a in args], ");")
+            case ir.Place(buffer, base, offset):
+                yield f"{pad}{_declared(buffer)} = {_address(buffer, base, offset)};"
+            case ir.Copy(target, source, count):
+                size = f"(size_t){_inside(count, UNARY)} * sizeof *{target.buffer.name}"
+                yield f"{pad}memcpy({_argument(target)}, {_argument(source)}, {size});"
+            case ir.Fail(code):
+                yield f"{pad}return {code};"
+            case ir.Comment(text):
+                yield from (pad + line for line in comment(text).splitlines())
+            case _:
+                raise TypeError(f"{type(stmt).__name__} should have been lowered before printing")
+
+
+def _update(place: str, old: ir.Expr, value: ir.Expr) -> str:
+    """An assignment, written `+=` where the new value is the old one plus something."""
+    match value:
+        case ir.Operation(dtype, "add" | "mul" as name, (left, right)) if left == old and c_type(dtype).kind != "b":
+            return f"{place} {'+' if name == 'add' else '*'}= {_inside(right, ASSIGNMENT)}"
+    return f"{place} = {_inside(value, ASSIGNMENT)}"
+
+
+def _argument(a: ir.Expr | ir.Pointer) -> str:
+    if not isinstance(a, ir.Pointer):
+        return _inside(a, COMMA + 1)
+    return a.buffer.name if a.offset == ir.index(0) else f"{a.buffer.name} + {_inside(a.offset, ADDITION)}"
+
+
+def _address(buffer: ir.Buffer, base: str, offset: ir.Expr) -> str:
+    """Where an array stands: in the workspace at a number of bytes, or in another array at a number of elements."""
+    if base == "workspace":
+        place = "workspace" if offset == ir.index(0) else f"(char *)workspace + {_inside(offset, ADDITION)}"
+        return place if offset == ir.index(0) else f"({c_type(buffer.dtype).name} *)({place})"
+    return base if offset == ir.index(0) else f"{base} + {_inside(offset, ADDITION)}"
+
+
+def _declared(buffer: ir.Buffer, restrict: bool = False) -> str:
+    constant = "" if buffer.writable else "const "
+    return f"{constant}{c_type(buffer.dtype).name} *{'restrict ' * restrict}{buffer.name}"
+
+
+def _wrapped(start: str, items: Sequence[str], end: str, width: int = 118) -> Iterator[str]:
+    """`start item, item, … end` on as many lines as it needs, aligned behind `start`."""
+    line, pad = start, " " * min(len(start), 60)
+    for k, item in enumerate(items):
+        text = item + (", " if k < len(items) - 1 else end)
+        if len(line) + len(text.rstrip()) > width and line.strip() and k > 0:
+            yield line.rstrip()
+            line = pad
+        line += text
+    yield line if items else start + end
+
+
+# -- the parts of a unit
+
+
+def _kernel(kernel: ir.Kernel) -> str:
+    params = [_declared(p, restrict=True) if isinstance(p, ir.Buffer) else f"{c_type(p.dtype).name} {p.name}" for p in kernel.params]
+    head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
+    note = [comment(kernel.comment)] if kernel.comment else []
+    return "\n".join([*note, head, "{", *_lines(kernel.body), "}"])
+
+
+def _plan(program: ir.Program) -> str:
+    values = [f for f in program.arrays if any(f.buffer.name == b for b in _loaded(program.plan))]
+    used = {v.name for v in free_variables(program.plan)}
+    body = [
+        *_unpacked_arrays(program, {f.buffer.name for f in values}),
+        *(f"{INDENT}const int64_t {v.name} = sizes[{k}];" for k, v in enumerate(program.given) if v.name in used),
+        *([] if values else [f"{INDENT}(void)arrays;"]),
+        *_lines(program.plan),
+        *(f"{INDENT}sizes[{k}] = {v.name};" for k, v in enumerate(program.derived, len(program.given))),
+        f"{INDENT}return 0;",
+    ]
+    if not any("sizes" in line for line in body):
+        body.insert(0, f"{INDENT}(void)sizes;")
+    note = comment("Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed.")
+    return "\n".join([note, f"int {program.name}_plan(void *const *arrays, int64_t *sizes)", "{", *body, "}"])
+
+
+def _run(program: ir.Program) -> str:
+    named = _named(program.run)
+    used = {v.name for v in free_variables(program.run)}
+    sizes = [*program.given, *program.derived]
+    body = [
+        *_unpacked_arrays(program, named),
+        *(f"{INDENT}const int64_t {v.name} = sizes[{k}];" for k, v in enumerate(sizes) if v.name in used),
+        *_lines(program.run),
+        f"{INDENT}return 0;",
+    ]
+    text = "\n".join(body)
+    unused = [f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if not re.search(rf"\b{name}\b", text)]
+    head = f"int {program.name}(void *const *arrays, const int64_t *sizes, void *workspace)"
+    return "\n".join([comment("Computes everything; the sizes are those that the plan left."), head, "{", *unused, *body, "}"])
+
+
+def _unpacked_arrays(program: ir.Program, wanted: set[str]) -> Iterator[str]:
+    for k, f in enumerate(program.arrays):
+        if f.buffer.name in wanted:
+            yield f"{INDENT}{_declared(f.buffer)} = arrays[{k}]; {comment(f'{f.role}, {f.comment}')}"
+
+
+def _loaded(body: Iterable[ir.Stmt]) -> set[str]:
+    return {e.buffer.name for e in expressions(body) if isinstance(e, ir.Load)}
+
+
+def _named(body: Iterable[ir.Stmt]) -> set[str]:
+    """The arrays that statements of the main function mention."""
+    names = _loaded(body)
+    for stmt in statements(body):
+        match stmt:
+            case ir.Call(_, args):
+                names |= {a.buffer.name for a in args if isinstance(a, ir.Pointer)}
+            case ir.Store(buffer):
+                names.add(buffer.name)
+            case ir.Place(_, base):
+                names.add(base)
+            case ir.Copy(target, source):
+                names |= {target.buffer.name, source.buffer.name}
+    return names
+
+
+def _helpers(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:
+    """The inline functions that expressions use, each after those that it calls itself."""
+    needed: dict[str, Function] = {}
+
+    def need(function: Function) -> None:
+        if function.source and function.name not in needed:
+            for name in function.requires:
+                need(helper(name))
+            needed[function.name] = function
+
+    for body in bodies:
+        for e in expressions(body):
+            if isinstance(e, ir.Operation):
+                spelled = spelling(e.name, e.args[0].dtype)
+                if isinstance(spelled, Function):
+                    need(spelled)
+            elif isinstance(e, ir.Cast) and not isinstance(e.arg, ir.Literal):
+                if c_type(e.arg.dtype).kind == "f" and c_type(e.dtype).kind in "iu":
+                    need(_float_to_integer(e.arg.dtype, e.dtype))
+    return [f.source.strip() for f in needed.values()]
+
+
+def _called_routines(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:
+    calls = {s.name for body in bodies for s in statements(body) if isinstance(s, ir.Call)}
+    return [name for name in calls if is_routine(name)]

@@ -1,0 +1,72 @@
+"""Kernel to kernel: equal ones are emitted once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from codegen import ir
+from codegen.visit import rebuild
+
+
+def share_kernels(kernels: Sequence[ir.Kernel], run: Sequence[ir.Stmt]) -> tuple[list[ir.Kernel], list[ir.Stmt]]:
+    """Keep one of each set of kernels that differ in names only, and let all calls go to it."""
+    kept: dict[object, ir.Kernel] = {}
+    stands_for: dict[str, str] = {}
+    for kernel in kernels:
+        first = kept.setdefault(_anonymous(kernel), kernel)
+        stands_for[kernel.name] = first.name
+    calls = [replace(s, name=stands_for.get(s.name, s.name)) if isinstance(s, ir.Call) else s for s in run]
+    return list(kept.values()), calls
+
+
+def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
+    """The kernel with its names numbered in the order in which they appear, so that equal work compares equal."""
+    numbers: dict[str, str] = {}
+
+    def name(text: str) -> str:
+        return numbers.setdefault(text, f"n{len(numbers)}")
+
+    def buffer(b: ir.Buffer) -> ir.Buffer:
+        return replace(b, name=name(b.name), writable=False)
+
+    def change(e: ir.Expr) -> ir.Expr | None:
+        match e:
+            case ir.Var(_, text):
+                return replace(e, name=name(text))
+            case ir.Load(_, b, offset):
+                return replace(e, buffer=buffer(b), offset=expr(offset))
+        return None
+
+    def expr(e: ir.Expr) -> ir.Expr:
+        return rebuild(e, change)
+
+    def var(v: ir.Var) -> ir.Var:
+        return replace(v, name=name(v.name))
+
+    def argument(a: ir.Expr | ir.Pointer) -> ir.Expr | ir.Pointer:
+        return replace(a, buffer=buffer(a.buffer), offset=expr(a.offset)) if isinstance(a, ir.Pointer) else expr(a)
+
+    def stmt(s: ir.Stmt) -> ir.Stmt:
+        match s:
+            case ir.Declare(v, value):
+                return replace(s, var=var(v), value=expr(value))
+            case ir.Assign(v, value):
+                return replace(s, var=var(v), value=expr(value))
+            case ir.Store(b, offset, value):
+                return replace(s, buffer=buffer(b), offset=expr(offset), value=expr(value))
+            case ir.For(index, extent, body, _, sums):
+                inner = tuple(map(stmt, body))
+                sums = tuple((operator, var(v)) for operator, v in sums)
+                return replace(s, index=var(index), extent=expr(extent), body=inner, sums=sums)
+            case ir.If(condition, body, orelse):
+                inner, other = tuple(map(stmt, body)), tuple(map(stmt, orelse))
+                return replace(s, condition=expr(condition), body=inner, orelse=other)
+            case ir.Call(_, args):
+                return replace(s, args=tuple(map(argument, args)))
+            case ir.Comment():
+                return ir.Comment("")
+        return s
+
+    params = tuple(buffer(p) if isinstance(p, ir.Buffer) else var(p) for p in kernel.params)
+    return params, tuple(map(stmt, kernel.body))

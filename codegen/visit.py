@@ -1,0 +1,132 @@
+"""Walks over loop programs and rebuilding of expressions. Expressions are as deep as a kernel is long, so these recurse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from codegen import ir
+
+
+def children(expr: ir.Expr) -> tuple[ir.Expr, ...]:
+    """The direct parts of an expression."""
+    match expr:
+        case ir.Operation(_, _, args):
+            return args
+        case ir.Cast(_, arg):
+            return (arg,)
+        case ir.Select(_, condition, then, otherwise):
+            return (condition, then, otherwise)
+        case ir.Load(_, _, offset):
+            return (offset,)
+        case ir.Element(_, _, index):
+            return index
+        case ir.Reduce(_, _, body, _, _):
+            return (body,)
+    return ()
+
+
+def walk(expr: ir.Expr) -> Iterator[ir.Expr]:
+    """An expression and all its parts, each as often as it occurs."""
+    stack = [expr]
+    while stack:
+        part = stack.pop()
+        yield part
+        stack.extend(reversed(children(part)))
+
+
+def rebuild(expr: ir.Expr, change: Callable[[ir.Expr], ir.Expr | None]) -> ir.Expr:
+    """The expression with every part that `change` gives a replacement for replaced, outermost first."""
+    new = change(expr)
+    if new is not None:
+        return new
+
+    def inner(part: ir.Expr) -> ir.Expr:
+        return rebuild(part, change)
+
+    match expr:
+        case ir.Operation(_, _, args):
+            return replace(expr, args=tuple(map(inner, args)))
+        case ir.Cast(_, arg):
+            return replace(expr, arg=inner(arg))
+        case ir.Select(_, condition, then, otherwise):
+            return replace(expr, condition=inner(condition), then=inner(then), otherwise=inner(otherwise))
+        case ir.Load(_, _, offset):
+            return replace(expr, offset=inner(offset))
+        case ir.Element(_, _, index):
+            return replace(expr, index=tuple(map(inner, index)))
+        case ir.Reduce(_, _, body, _, _):
+            return replace(expr, body=inner(body))
+    return expr
+
+
+def statements(body: Iterable[ir.Stmt]) -> Iterator[ir.Stmt]:
+    """Statements and those inside them, in order."""
+    for stmt in body:
+        yield stmt
+        match stmt:
+            case ir.For(_, _, inner):
+                yield from statements(inner)
+            case ir.If(_, inner, orelse):
+                yield from statements(inner)
+                yield from statements(orelse)
+
+
+def operands(stmt: ir.Stmt) -> tuple[ir.Expr | ir.Pointer, ...]:
+    """The expressions and addresses that a statement itself evaluates."""
+    match stmt:
+        case ir.Declare(_, value) | ir.Assign(_, value):
+            return (value,)
+        case ir.Store(_, offset, value):
+            return (offset, value)
+        case ir.For(_, extent):
+            return (extent,)
+        case ir.If(condition):
+            return (condition,)
+        case ir.Call(_, args):
+            return args
+        case ir.Place(_, _, offset):
+            return (offset,)
+        case ir.Copy(target, source, count):
+            return (target, source, count)
+    return ()
+
+
+def expressions(body: Iterable[ir.Stmt]) -> Iterator[ir.Expr]:
+    """Every expression in some statements, with all its parts."""
+    for stmt in statements(body):
+        for operand in operands(stmt):
+            yield from walk(operand.offset if isinstance(operand, ir.Pointer) else operand)
+
+
+def buffers(body: Iterable[ir.Stmt]) -> list[ir.Buffer]:
+    """The arrays that statements touch, in the order met; one that is written anywhere is writable."""
+    found: dict[str, ir.Buffer] = {}
+
+    def meet(buffer: ir.Buffer) -> None:
+        known = found.get(buffer.name)
+        found[buffer.name] = known if known is not None and known.writable else buffer
+
+    for stmt in statements(body):
+        if isinstance(stmt, ir.Store):
+            meet(stmt.buffer)
+        for operand in operands(stmt):
+            if isinstance(operand, ir.Pointer):
+                meet(operand.buffer)
+            for part in walk(operand.offset if isinstance(operand, ir.Pointer) else operand):
+                if isinstance(part, ir.Load):
+                    meet(part.buffer)
+    return list(found.values())
+
+
+def free_variables(body: Iterable[ir.Stmt]) -> list[ir.Var]:
+    """The scalars that statements use and do not define, in the order met."""
+    body = list(body)
+    defined = set()
+    for stmt in statements(body):
+        if isinstance(stmt, ir.Declare):
+            defined.add(stmt.var.name)
+        elif isinstance(stmt, ir.For):
+            defined.add(stmt.index.name)
+    found = (e for e in expressions(body) if isinstance(e, ir.Var) and e.name not in defined)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,99 @@
+"""The call path of a compiled function: arrays in, sizes planned, results allocated, one call into C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codegen.module import Module
+from symgraph.graph.types import Shape
+from symgraph.lower.program import Lowered
+
+PLANS_KEPT = 64  # of the shapes called with lately
+ALIGNMENT = 64
+
+
+class Launcher:
+    """Calls one compiled program. Not safe for several threads at once: the caller holds a lock."""
+
+    def __init__(self, lowered: Lowered, module: Module, assumed: Sequence[Shape]):
+        self.lowered = lowered
+        self.assumed = tuple(assumed)  # the shapes of shared variables, None for a length that is open
+        self.module = module
+        ffi = module.ffi
+        count = len(lowered.inputs) + len(lowered.shared) + len(lowered.constants) + len(lowered.results)
+        self._new = ffi.new
+        self._address = ffi.from_buffer
+        self._pointers = ffi.new("void *[]", count)
+        self._first_shared = len(lowered.inputs)
+        self._first_result = count - len(lowered.results)
+        self._storages: list[np.ndarray | None] = [None] * len(lowered.shared)
+        for k, constant in enumerate(lowered.constants, self._first_shared + len(lowered.shared)):
+            self._pointers[k] = ffi.from_buffer(constant.data)
+        self._plans: dict[tuple[Any, ...], tuple[Any, tuple[tuple[tuple[int, ...], np.dtype], ...], Any]] = {}
+        self._workspace = np.empty(0, np.uint8)
+        self._workspace_address: Any = ffi.NULL
+        self._dtypes = [np.dtype(result.dtype) for result in lowered.results]
+        self._grown = [(k, r.replaces) for k, r in enumerate(lowered.results) if r.replaces is not None]
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """The results for checked arrays, shared variables updated; None, and nothing changed, where a check fails."""
+        pointers, address = self._pointers, self._address
+        for k, array in enumerate(arrays):
+            pointers[k] = address(array)
+        for k, shared in enumerate(self.lowered.shared):
+            if shared.storage is not self._storages[k]:
+                self._adopt(k, shared.storage)
+        key = tuple([array.shape for array in arrays])
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plan(arrays, key)
+            if plan is None:
+                return None
+        sizes, described = plan
+        results = []
+        for k, (shape, dtype) in enumerate(described, self._first_result):
+            result = np.empty(shape, dtype)
+            pointers[k] = address(result)
+            results.append(result)
+        if self.module.run(pointers, sizes, self._workspace_address) != 0:
+            return None
+        if self._grown:
+            for k, shared in self._grown:
+                shared.storage = results[k]
+            return results[: len(results) - len(self._grown)]
+        return results
+
+    def _adopt(self, k: int, storage: np.ndarray) -> None:
+        old = self._storages[k]
+        if old is None or old.shape != storage.shape:
+            self._plans.clear()
+        self._storages[k] = storage
+        self._pointers[self._first_shared + k] = self._address(storage)
+
+    def _plan(self, arrays: Sequence[np.ndarray], key: tuple[Any, ...]) -> Any:
+        """Sizes for arrays of these shapes, and the shapes and dtypes of the results; None where a check fails."""
+        lowered = self.lowered
+        sizes = self._new("int64_t[]", lowered.size_count)
+        lengths = [n for array in (*arrays, *self._storages) for n in array.shape]  # type: ignore[union-attr]
+        for k, n in enumerate(lengths):
+            sizes[k] = n
+        if self.module.plan(self._pointers, sizes) != 0:
+            return None
+        needed = sizes[lowered.workspace_position]
+        if needed + ALIGNMENT > self._workspace.size and needed:
+            self._workspace = np.empty(needed + ALIGNMENT, np.uint8)
+            start = -self._workspace.ctypes.data % ALIGNMENT
+            self._workspace_address = self._address(self._workspace[start:])
+        described = tuple(
+            (tuple([n if at is None else sizes[at] for n, at in zip(r.lengths, r.positions, strict=True)]), dtype)
+            for r, dtype in zip(lowered.results, self._dtypes, strict=True)
+        )
+        plan = (sizes, described)
+        if not lowered.plan_reads_values:
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan

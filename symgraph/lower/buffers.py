@@ -1,0 +1,218 @@
+"""Where every stored value lives: in an argument, in place of a shared variable's old value, or in the workspace.
+
+The workspace is one block, laid out in slots. Values whose lifetimes do not overlap share a slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from codegen import ir
+from codegen.dtypes import itemsize
+from symgraph.graph.node import Variable
+from symgraph.lower.elements import Elements, is_one, loop_index, squeeze
+from symgraph.lower.regions import LoopStep, Region, Schedule, multiply
+
+ALIGNMENT = 64
+
+
+@dataclass
+class Slot:
+    """A part of the workspace. `bytes` is its size; `free_from` the first step at which it may be taken again."""
+
+    bytes: ir.Expr
+    free_from: int = 0
+
+
+@dataclass
+class Layout:
+    """Where values live.
+
+    arguments: {value: position of the array it is written to}, for values computed right where they are wanted
+    in_place: {value: shared variable whose memory it takes over}
+    slots: {value: its slot}, and the slots in order
+    shares: {value: operand whose memory it takes over}
+    """
+
+    arguments: dict[Variable, int] = field(default_factory=dict)
+    in_place: dict[Variable, Variable] = field(default_factory=dict)
+    slot_of: dict[Variable, int] = field(default_factory=dict)
+    slots: list[Slot] = field(default_factory=list)
+    shares: dict[Variable, Variable] = field(default_factory=dict)
+
+
+class LayoutPlanner:
+    """Decides the layout of one schedule.
+
+    results: {position of an output array: the value wanted there}
+    updates: {shared variable: its new value}, where the lengths are known to be those of the old one
+    last_check: the step after which no check can fail any more
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        elements: Elements,
+        results: Mapping[int, Variable],
+        updates: Mapping[Variable, Variable],
+        last_check: int,
+    ):
+        self.schedule = schedule
+        self.elements = elements
+        self.shapes = elements.shapes
+        self.results = results
+        self.updates = updates
+        self.last_check = last_check
+        self.made_at = {x: k for k, step in enumerate(schedule.steps) for x in _makes(step)}
+        self.read_at: dict[Variable, list[int]] = {}
+        for k, step in enumerate(schedule.steps):
+            for x in self._reads(step):
+                self.read_at.setdefault(self.root(x), []).append(k)
+        end = len(schedule.steps)
+        for x in (*results.values(), *updates.values()):
+            self.read_at.setdefault(self.root(x), []).append(end)
+        self.layout = Layout()
+
+    def root(self, x: Variable) -> Variable:
+        """The value whose memory a reshaped value is part of."""
+        while x in self.schedule.aliases:
+            x = self.schedule.aliases[x].base
+        return x
+
+    def plan(self) -> Layout:
+        """The layout; see the class."""
+        layout = self.layout
+        for shared, new in self.updates.items():
+            x = self._whole(new)
+            if x is not None and x not in layout.in_place and self._may_replace(shared, x):
+                layout.in_place[x] = shared
+        for position, wanted in self.results.items():
+            x = self._whole(wanted)
+            if x is not None and x not in layout.in_place and x not in layout.arguments:
+                layout.arguments[x] = position
+        self._share_operands()
+        self._fill_slots()
+        return layout
+
+    def _whole(self, x: Variable) -> Variable | None:
+        """The value to compute where `x` is wanted: `x`, or what it is a reshape of, if that is made by a step."""
+        while x in self.schedule.aliases:
+            placement = self.schedule.aliases[x]
+            owner = x.owner
+            assert owner is not None
+            if placement.base is not owner.inputs[0]:
+                return None
+            x = placement.base
+        return x if x in self.made_at else None
+
+    def _reads(self, step: Region | LoopStep) -> list[Variable]:
+        if isinstance(step, LoopStep):
+            places = (self.schedule.placements.get((step.node, k)) for k in range(len(step.node.inputs)))
+            return [p.base for p in places if p is not None]
+        inside = set(_makes(step))
+        return [x for node in step.nodes for x in self._elements_read(node) if x not in inside]
+
+    def _elements_read(self, node: object) -> list[Variable]:
+        return [e.array for e in self.schedule.reads[node]]  # type: ignore[index, misc]
+
+    # -- in place of a shared variable
+
+    def _may_replace(self, shared: Variable, new: Variable) -> bool:
+        """Whether a new value may be written over the old one: nothing reads that later, and no check can fail any more."""
+        made = self.made_at[new]
+        if made <= self.last_check or self.shapes.of(new) != self.shapes.of(shared):
+            return False
+        if any(k > made for k in self.read_at.get(shared, ())) or any(self.root(x) is shared for x in self.results.values()):
+            return False
+        if any(self.root(x) is shared for x in self.updates.values()):
+            return False
+        step = self.schedule.steps[made]
+        if isinstance(step, LoopStep):
+            return self._may_start_from(step, shared)
+        if made not in self.read_at.get(shared, ()):
+            return True
+        node = new.owner
+        assert node is not None
+        one_pass = all(n.output in self.schedule.late for n in step.nodes if n.op.reduced)
+        here = tuple(loop_index(self.shapes.of(shared)))
+        same_element = all(
+            e.index == here for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is shared  # type: ignore[arg-type]
+        )
+        direct = all(e.array is shared for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is shared)  # type: ignore[arg-type]
+        return one_pass and same_element and direct and not node.op.reduced
+
+    def _may_start_from(self, step: LoopStep, shared: Variable) -> bool:
+        """Whether a call that accumulates may do so in a shared variable's memory."""
+        start = step.node.op.starts_from
+        for k in range(len(step.node.inputs)):
+            placement = self.schedule.placements.get((step.node, k))
+            if placement is None or self.root(placement.base) is not shared:
+                continue
+            if k != start or placement.base is not shared or placement.transposed or not self._is_full(step, k):
+                return False
+        return True
+
+    def _is_full(self, step: LoopStep, k: int) -> bool:
+        placement = self.schedule.placements[step.node, k]
+        mine, base = squeeze(self.shapes.of(step.node.inputs[k])), squeeze(self.shapes.of(placement.base))
+        return placement.offset == ir.index(0) and mine == base and not placement.transposed
+
+    # -- the workspace
+
+    def _share_operands(self) -> None:
+        """A call that starts from an operand nobody needs afterwards works in that operand's memory."""
+        for k, step in enumerate(self.schedule.steps):
+            if not isinstance(step, LoopStep) or step.node.op.starts_from is None:
+                continue
+            start = step.node.op.starts_from
+            placement = self.schedule.placements.get((step.node, start))
+            out = step.node.output
+            if placement is None or out in self.layout.in_place:
+                continue
+            x = placement.base
+            dead = x in self.made_at and self.read_at[x] == [k] and self._is_full(step, start)
+            if dead and x not in self.layout.arguments and x not in self.layout.in_place:
+                self.layout.shares[out] = x
+
+    def _fill_slots(self) -> None:
+        """Memory for what has none yet, in the order of the steps; a slot is taken again once its values are dead."""
+        layout = self.layout
+        groups: dict[Variable, list[Variable]] = {}
+        for x in sorted(self.made_at, key=self.made_at.__getitem__):
+            first = x
+            while first in layout.shares:
+                first = layout.shares[first]
+            groups.setdefault(first, []).append(x)
+        for first, members in groups.items():
+            if first not in self.schedule.stored or first in layout.in_place:
+                continue
+            argument = next((layout.arguments[x] for x in members if x in layout.arguments), None)
+            if argument is not None:
+                layout.arguments.update(dict.fromkeys(members, argument))
+                continue
+            end = max(k for x in members for k in self.read_at.get(x, [self.made_at[x]]))
+            slot = self._take_slot(self._bytes(first), self.made_at[first], end)
+            layout.slot_of.update(dict.fromkeys(members, slot))
+
+    def _take_slot(self, size: ir.Expr, start: int, end: int) -> int:
+        for number, slot in enumerate(self.layout.slots):
+            fits = slot.bytes == size or (isinstance(slot.bytes, ir.Literal) and isinstance(size, ir.Literal))
+            if fits and slot.free_from <= start:
+                if slot.bytes != size:
+                    slot.bytes = ir.index(max(int(slot.bytes.value), int(size.value)))  # type: ignore[attr-defined]
+                slot.free_from = end + 1
+                return number
+        self.layout.slots.append(Slot(size, end + 1))
+        return len(self.layout.slots) - 1
+
+    def _bytes(self, x: Variable) -> ir.Expr:
+        size: ir.Expr = ir.index(1)
+        for n in self.shapes.of(x):
+            if not is_one(n):
+                size = multiply(size, self.elements.size(n))
+        return multiply(size, ir.index(itemsize(x.dtype)))
+
+
+def _makes(step: Region | LoopStep) -> Sequence[Variable]:
+    return [step.node.output] if isinstance(step, LoopStep) else [n.output for n in step.nodes]

@@ -1,0 +1,94 @@
+"""One element of a node as a scalar expression over loop indices; ops that only re-index are seen through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from codegen import ir
+from symgraph.graph.node import Apply, Constant, Variable
+from symgraph.graph.types import TensorType
+from symgraph.lower.shapes import Shapes
+
+LOOP_INDICES = tuple(ir.Var(ir.INDEX, name) for name in ("i", "j", "k", "l", *(f"i{axis}" for axis in range(4, 32))))
+LOOP_DEPTH = {index: depth for depth, index in enumerate(LOOP_INDICES)}
+ZERO = ir.index(0)
+
+
+@dataclass(frozen=True)
+class OperandView:
+    """What an op's `element` sees of an operand."""
+
+    elements: Elements
+    variable: Variable
+
+    @property
+    def type(self) -> TensorType:
+        """The operand's type."""
+        return self.variable.type
+
+    @property
+    def extents(self) -> tuple[ir.Expr, ...]:
+        """The operand's lengths as expressions."""
+        return tuple(self.elements.size(n) for n in self.elements.shapes.of(self.variable))
+
+    def __getitem__(self, index: tuple[ir.Expr, ...]) -> ir.Expr:
+        return self.elements.at(self.variable, index)
+
+
+class Elements:
+    """Makes the element expressions of one graph.
+
+    size: how an integer scalar known before any array is touched is written in C
+    """
+
+    def __init__(self, shapes: Shapes, size: Callable[[Variable], ir.Expr]):
+        self.shapes = shapes
+        self.size = size
+
+    def of_node(self, node: Apply) -> ir.Expr:
+        """The element of a node's result at the loop indices of its domain."""
+        return self.apply(node, loop_index(self.domain(node)))
+
+    def domain(self, node: Apply) -> tuple[Variable, ...]:
+        """The lengths over which a node's element is taken: its result's, or its operand's if it reduces."""
+        return self.shapes.of(node.inputs[0] if node.op.reduced else node.output)
+
+    def apply(self, node: Apply, index: tuple[ir.Expr, ...]) -> ir.Expr:
+        """The element of a node's result at an index of its domain."""
+        operands = [OperandView(self, x) for x in node.inputs]
+        return node.op.element(index, *operands)  # type: ignore[attr-defined]
+
+    def at(self, x: Variable, index: tuple[ir.Expr, ...]) -> ir.Expr:
+        """An element of any value: a constant, a size, an element of what `x` re-indexes, or of `x` itself."""
+        index = tuple(ZERO if is_one(n) else i for i, n in zip(index, self.shapes.of(x), strict=True))
+        if isinstance(x, Constant) and x.data.size == 1:
+            return ir.Literal(x.dtype, x.value)
+        value = self.shapes.values.get(x)
+        if value is not None and self.shapes.is_host(value):
+            size = self.size(value)
+            return size if x.dtype == ir.INDEX or isinstance(size, ir.Literal) else ir.Cast(x.dtype, size)
+        if x.owner is not None and x.owner.op.inline:
+            return self.apply(x.owner, index)
+        return ir.Element(x.dtype, x, index)
+
+
+def is_one(n: Variable) -> bool:
+    """Whether a length is known to be 1."""
+    return isinstance(n, Constant) and n.value == 1
+
+
+def squeeze(lengths: Sequence[Variable]) -> tuple[Variable, ...]:
+    """The lengths that need a loop: those not known to be 1."""
+    return tuple(n for n in lengths if not is_one(n))
+
+
+def loop_index(lengths: Sequence[Variable]) -> tuple[ir.Expr, ...]:
+    """The loop indices of a nest over `lengths`, with 0 where the length is 1."""
+    loops = iter(LOOP_INDICES)
+    return tuple(ZERO if is_one(n) else next(loops) for n in lengths)
+
+
+def is_loop_index(expr: ir.Expr) -> bool:
+    """Whether an expression is one of the loop indices."""
+    return isinstance(expr, ir.Var) and expr in LOOP_DEPTH

@@ -1,0 +1,433 @@
+"""A region becomes one kernel: a loop nest in which every value is computed once for each pass over a row.
+
+Everything that a nest has to do is a *sink*, a store or an accumulation, at some depth of the nest; the values it needs are
+hoisted as far out as their indices allow. A sink that needs a finished reduction over the inner loops waits for the next
+pass over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from codegen import ir
+from codegen.dtypes import c_type
+from codegen.operations import REDUCTIONS, identity
+from codegen.visit import free_variables, rebuild, walk
+from symgraph.graph.node import Apply, Variable
+from symgraph.lower.elements import (
+    LOOP_DEPTH,
+    LOOP_INDICES,
+    Elements,
+    is_loop_index,
+    is_one,
+    loop_index,
+    squeeze,
+)
+from symgraph.lower.names import Names
+from symgraph.lower.regions import Region, add, multiply
+
+BEST_SO_FAR = {"argmax": "maximum", "argmin": "minimum"}
+
+
+@dataclass(eq=False)
+class Value:
+    """A scalar that depends on the indices of the outer `depth` loops."""
+
+    order: int
+    depth: int
+    expr: ir.Expr
+    name: str
+    needs: list[Value | Accumulation]
+    uses: int = 0
+    deepest_use: int = 0
+
+    @property
+    def var(self) -> ir.Var:
+        """The local variable, where the value is not written in place of its only use."""
+        return ir.Var(self.expr.dtype, self.name)
+
+
+@dataclass(eq=False)
+class Accumulation:
+    """A reduction: at `depth` it takes in one more term; it is complete in the loops outside `complete`."""
+
+    order: int
+    depth: int
+    complete: int
+    reduction: ir.Reduce
+    name: str
+    needs: list[Value | Accumulation]
+
+    @property
+    def var(self) -> ir.Var:
+        """What the reduction comes to."""
+        return ir.Var(self.reduction.dtype, self.name)
+
+    @property
+    def best(self) -> ir.Var:
+        """The best term so far, for argmax and argmin."""
+        return ir.Var(self.reduction.body.dtype, f"{self.name}_best")
+
+
+@dataclass(eq=False)
+class Write:
+    """A store to memory at some depth; `combine` names how it joins with what is there."""
+
+    order: int
+    depth: int
+    buffer: ir.Buffer
+    offset: ir.Expr
+    expr: ir.Expr
+    needs: list[Value | Accumulation]
+    combine: str = ""
+
+
+Sink = Accumulation | Write
+
+
+@dataclass
+class Nest:
+    """A kernel and the values behind its parameters."""
+
+    kernel: ir.Kernel
+    arrays: list[Variable] = field(default_factory=list)
+    sizes: list[ir.Var] = field(default_factory=list)
+
+
+def build_nest(
+    region: Region,
+    bodies: Mapping[Apply, ir.Expr],
+    stored: Iterable[Variable],
+    elements: Elements,
+    buffer_names: Callable[[Variable], str],
+    in_place: Mapping[Variable, Variable],
+    *,
+    name: str,
+    comment: str,
+    names: Names,
+) -> Nest:
+    """The kernel that evaluates a region and stores those of its values that are in `stored`.
+
+    in_place: {result: shared variable whose memory it takes over in this region}
+    """
+    return _NestBuilder(region, bodies, stored, elements, buffer_names, in_place, names).build(name, comment)
+
+
+class _NestBuilder:
+    def __init__(
+        self,
+        region: Region,
+        bodies: Mapping[Apply, ir.Expr],
+        stored: Iterable[Variable],
+        elements: Elements,
+        buffer_names: Callable[[Variable], str],
+        in_place: Mapping[Variable, Variable],
+        names: Names,
+    ):
+        self.region = region
+        self.elements = elements
+        self.shapes = elements.shapes
+        self.buffer_names = buffer_names
+        self.in_place = in_place
+        self.names = Names(names)
+        self.bodies = {n: bodies[n] for n in region.nodes}
+        self.made = {n.output for n in region.nodes}
+        self.stored = self.made & set(stored)
+        self.values: dict[Variable, Value | None] = {}
+        self.loads: dict[ir.Element, Value] = {}
+        self.sinks: list[Sink] = []
+        self.buffers: dict[Variable, ir.Buffer] = {}
+        self.init: list[ir.Stmt] = []
+        self.count = 0
+        self.flat = len(region.domain) > 1 and self._is_flat()
+        self.extents = [elements.size(n) for n in region.domain]
+        if self.flat:
+            product: ir.Expr = ir.index(1)
+            for extent in self.extents:
+                product = multiply(product, extent)
+            self.extents = [product]
+
+    def build(self, name: str, comment: str) -> Nest:
+        targets = {self.in_place.get(x, x) for x in self.stored}
+        self.written = targets
+        for node in self.region.nodes:
+            self._add(node)
+        self._count_uses()
+        body = [*self.init, *self._schedule(0, list(self.sinks), set())]
+        arrays = list(self.buffers)
+        sizes = [v for v in free_variables(body) if not is_loop_index(v)]
+        kernel = ir.Kernel(name, (*self.buffers.values(), *sizes), tuple(body), comment)
+        return Nest(kernel, arrays, sizes)
+
+    # -- what there is to do
+
+    def _add(self, node: Apply) -> None:
+        x = node.output
+        body = self.bodies[node]
+        domain = squeeze(self.elements.domain(node))
+        depth = len(domain)
+        needs: list[Value | Accumulation] = []
+        reductions = [e for e in walk(body) if isinstance(e, ir.Reduce)]
+        if reductions and not self._is_trailing(reductions[0], depth):
+            self._add_scattered(node, reductions[0], depth)
+            return
+        done: dict[ir.Reduce, ir.Expr] = {}
+        for reduction in reductions:
+            inner: list[Value | Accumulation] = []
+            term = self._resolve(reduction.body, inner)
+            over = tuple(i for i in reduction.over if isinstance(i, ir.Var))
+            accumulation = Accumulation(
+                self._next(), self._depth(depth), self._depth(depth - len(over)),
+                ir.Reduce(reduction.dtype, reduction.kind, term, reduction.over, reduction.extents),
+                self.names.fresh(x.name, {"add": "total", "mul": "product"}.get(reduction.kind, "best")), inner,
+            )  # fmt: skip
+            self.sinks.append(accumulation)
+            done[reduction] = accumulation.var
+            needs.append(accumulation)
+        expr = rebuild(body, lambda e: done.get(e) if isinstance(e, ir.Reduce) else None)
+        value = self._value(self._resolve(expr, needs), x.name, needs)
+        self.values[x] = value
+        if x in self.stored:
+            lengths = self.shapes.of(x)
+            kept = len(squeeze(lengths))
+            buffer = self._buffer(self.in_place.get(x, x))
+            offset = self._offset(x, loop_index(lengths))
+            self.sinks.append(Write(self._next(), self._depth(kept), buffer, offset, value.var, [value]))
+
+    def _add_scattered(self, node: Apply, reduction: ir.Reduce, depth: int) -> None:
+        """A reduction over outer loops: every iteration adds to an element of the result, which starts as the identity."""
+        x = node.output
+        needs: list[Value | Accumulation] = []
+        term = self._resolve(reduction.body, needs)
+        if term.dtype != x.dtype:
+            term = term.arg if isinstance(term, ir.Cast) and term.arg.dtype == x.dtype else ir.Cast(x.dtype, term)
+        kept = tuple(i for i in LOOP_INDICES[:depth] if i not in reduction.over)
+        lengths = self.shapes.of(x)
+        index = iter(kept)
+        offset = self._offset(x, tuple(ir.index(0) if is_one(n) else next(index) for n in lengths))
+        buffer = self._buffer(x)
+        start: ir.Stmt = ir.Store(buffer, self._offset(x, loop_index(lengths)), identity(reduction.kind, x.dtype))
+        for axis in reversed(range(len(kept))):
+            start = ir.For(LOOP_INDICES[axis], self.elements.size(squeeze(lengths)[axis]), (start,), simd=axis == len(kept) - 1)
+        self.init.append(start)
+        self.sinks.append(Write(self._next(), self._depth(depth), buffer, offset, term, needs, REDUCTIONS[reduction.kind]))
+        self.values[x] = None
+
+    def _resolve(self, expr: ir.Expr, needs: list[Value | Accumulation]) -> ir.Expr:
+        """The expression with elements replaced by locals of the nest or loads; what it needs is added to `needs`."""
+
+        def change(e: ir.Expr) -> ir.Expr | None:
+            if not isinstance(e, ir.Element):
+                return None
+            x = e.array
+            assert isinstance(x, Variable)
+            if x in self.made and x in self.values:
+                value = self.values[x]
+                assert value is not None
+            else:
+                value = self._load(e, x)
+            if value not in needs:
+                needs.append(value)
+            return value.var
+
+        return rebuild(expr, change)
+
+    def _load(self, e: ir.Element, x: Variable) -> Value:
+        if e not in self.loads:
+            needs: list[Value | Accumulation] = []
+            index = tuple(self._resolve(i, needs) for i in e.index)
+            load = ir.Load(x.dtype, self._buffer(x), self._offset(x, index))
+            self.loads[e] = self._value(load, x.name, needs)
+            if x in self.written:
+                self.loads[e].uses += 1  # read before the memory is written, so never in place of its use
+        return self.loads[e]
+
+    def _value(self, expr: ir.Expr, name: str | None, needs: list[Value | Accumulation]) -> Value:
+        depth = max(
+            [0]
+            + [self._depth(LOOP_DEPTH[e] + 1) for e in walk(expr) if isinstance(e, ir.Var) and e in LOOP_DEPTH]
+            + [n.depth if isinstance(n, Value) else n.complete for n in needs]
+        )
+        return Value(self._next(), depth, expr, self.names.fresh(name, "t"), needs)
+
+    def _count_uses(self) -> None:
+        users: list[Value | Sink] = [*self.sinks, *self.loads.values(), *(v for v in self.values.values() if v is not None)]
+        for user in users:
+            expr = user.reduction.body if isinstance(user, Accumulation) else user.expr
+            local = {need.var: need for need in user.needs if isinstance(need, Value)}
+            for e in walk(expr):
+                if isinstance(e, ir.Var) and e in local:
+                    value = local[e]
+                    value.uses += 1
+                    value.deepest_use = max(value.deepest_use, user.depth)
+
+    # -- the order in which it is done
+
+    def _schedule(self, depth: int, sinks: list[Sink], visible: set[Value | Accumulation]) -> list[ir.Stmt]:
+        """Statements for `sinks` inside the loops outside `depth`; `visible` are the values known there."""
+        out: list[ir.Stmt] = []
+        visible = set(visible)
+        while sinks:
+            for value in self._needed(sinks):
+                if value.depth <= depth and value not in visible and all(n in visible for n in value.needs):
+                    visible.add(value)
+                    if not self._is_inlined(value):
+                        out.append(ir.Declare(value.var, self._written_out(value.expr, value)))
+            here = [s for s in sinks if s.depth == depth and all(n in visible for n in s.needs)]
+            for sink in here:
+                out += self._do(sink)
+                if isinstance(sink, Accumulation):
+                    visible.add(sink)
+            ready = self._ready(depth, [s for s in sinks if s.depth > depth], visible)
+            if ready:
+                finished = [s for s in ready if isinstance(s, Accumulation) and s.complete == depth]
+                for sink in finished:
+                    out += _start(sink)
+                body = tuple(self._schedule(depth + 1, ready, visible))
+                out.append(_loop(LOOP_INDICES[depth], self.extents[depth], body, ready))
+                visible.update(finished)
+            handled = {*here, *ready}
+            assert handled, "a nest whose parts wait for each other"
+            sinks = [s for s in sinks if s not in handled]
+        return out
+
+    def _needed(self, sinks: Iterable[Sink]) -> list[Value]:
+        """The values that sinks need, directly or not, in an order in which they can be computed."""
+        found: dict[Value, None] = {}
+        stack: list[Value | Accumulation] = [n for s in sinks for n in s.needs]
+        while stack:
+            need = stack.pop()
+            if isinstance(need, Value) and need not in found:
+                found[need] = None
+                stack.extend(need.needs)
+        return sorted(found, key=lambda v: v.order)
+
+    def _ready(self, depth: int, sinks: Sequence[Sink], visible: set[Value | Accumulation]) -> list[Sink]:
+        """Those sinks in inner loops that wait for nothing but what the same pass over these loops computes."""
+        state: dict[Value | Accumulation, bool] = {}
+        candidates = set(sinks)
+
+        def available(need: Value | Accumulation) -> bool:
+            if need in visible:
+                return True
+            if need not in state:
+                if isinstance(need, Accumulation):
+                    inside = need in candidates and need.complete > depth
+                    state[need] = inside and all(available(n) for n in need.needs)
+                else:
+                    state[need] = need.depth > depth and all(available(n) for n in need.needs)
+            return state[need]
+
+        return [s for s in sinks if all(available(n) for n in s.needs)]
+
+    def _do(self, sink: Sink) -> list[ir.Stmt]:
+        if isinstance(sink, Write):
+            expr = self._written_out(sink.expr, sink)
+            if sink.combine:
+                old = ir.Load(sink.buffer.dtype, sink.buffer, sink.offset)
+                expr = ir.Operation(sink.buffer.dtype, sink.combine, (old, expr))
+            return [ir.Store(sink.buffer, sink.offset, expr)]
+        reduction = sink.reduction
+        term = self._written_out(reduction.body, sink)
+        if reduction.kind in REDUCTIONS:
+            return [ir.Assign(sink.var, ir.Operation(sink.var.dtype, REDUCTIONS[reduction.kind], (sink.var, term)))]
+        candidate = ir.Var(term.dtype, f"{sink.name}_term")
+        better = ir.Operation("bool", "gt" if reduction.kind == "argmax" else "lt", (candidate, sink.best))
+        if c_type(term.dtype).kind == "f":
+            first_nan = ir.Operation(
+                "bool", "logical_and",
+                (ir.Operation("bool", "isnan", (candidate,)),
+                 ir.Operation("bool", "logical_not", (ir.Operation("bool", "isnan", (sink.best,)),))),
+            )  # fmt: skip
+            better = ir.Operation("bool", "logical_or", (better, first_nan))
+        position: ir.Expr = ir.index(0)
+        for i, extent in zip(reduction.over, reduction.extents, strict=True):
+            position = add(multiply(position, extent), i)
+        return [
+            ir.Declare(candidate, term),
+            ir.If(better, (ir.Assign(sink.best, candidate), ir.Assign(sink.var, position))),
+        ]
+
+    def _is_inlined(self, value: Value) -> bool:
+        trivial = isinstance(value.expr, (ir.Literal, ir.Var))
+        return trivial or (value.uses <= 1 and value.deepest_use == value.depth)
+
+    def _written_out(self, expr: ir.Expr, user: Value | Sink) -> ir.Expr:
+        """The expression with the values that have no local of their own written in place."""
+        inlined = {n.var: n for n in user.needs if isinstance(n, Value) and self._is_inlined(n)}
+        if not inlined:
+            return expr
+
+        def change(e: ir.Expr) -> ir.Expr | None:
+            value = inlined.get(e) if isinstance(e, ir.Var) else None
+            return self._written_out(value.expr, value) if value is not None else None
+
+        return rebuild(expr, change)
+
+    # -- memory
+
+    def _buffer(self, x: Variable) -> ir.Buffer:
+        if x not in self.buffers:
+            self.buffers[x] = ir.Buffer(self.buffer_names(x), x.dtype, x in self.written)
+        return self.buffers[x]
+
+    def _offset(self, x: Variable, index: Sequence[ir.Expr]) -> ir.Expr:
+        lengths = self.shapes.of(x)
+        if self.flat and any(is_loop_index(i) for i in index):
+            return LOOP_INDICES[0]
+        offset: ir.Expr = ir.index(0)
+        for i, n in zip(index, lengths, strict=True):
+            offset = add(multiply(offset, self.elements.size(n)), i)
+        return offset
+
+    def _depth(self, depth: int) -> int:
+        return min(depth, 1) if self.flat else depth
+
+    def _next(self) -> int:
+        self.count += 1
+        return self.count
+
+    def _is_trailing(self, reduction: ir.Reduce, depth: int) -> bool:
+        over = [i for i in LOOP_INDICES[:depth] if i in reduction.over]
+        return tuple(over) == LOOP_INDICES[depth - len(over) : depth]
+
+    def _is_flat(self) -> bool:
+        """Whether every array is run through from end to end in order, so that one loop will do."""
+        full = LOOP_INDICES[: len(self.region.domain)]
+        for node, body in self.bodies.items():
+            domain = squeeze(self.elements.domain(node))
+            if domain not in ((), self.region.domain):
+                return False
+            inside = 0
+            for e in walk(body):
+                if isinstance(e, ir.Element):
+                    own = tuple(i for i in e.index if i != ir.index(0))
+                    if own not in ((), full) or (own and squeeze(self.shapes.of(e.array)) != self.region.domain):  # type: ignore[arg-type]
+                        return False
+                    inside += len(own)
+                elif isinstance(e, ir.Reduce) and set(full) - set(e.over):
+                    return False
+            if sum(is_loop_index(e) for e in walk(body)) != inside:
+                return False
+        return True
+
+
+def _start(sink: Accumulation) -> list[ir.Stmt]:
+    reduction = sink.reduction
+    if reduction.kind in REDUCTIONS:
+        return [ir.Declare(sink.var, identity(reduction.kind, sink.var.dtype), mutable=True)]
+    return [
+        ir.Declare(sink.best, identity(BEST_SO_FAR[reduction.kind], sink.best.dtype), mutable=True),
+        ir.Declare(sink.var, ir.Literal(sink.var.dtype, 0), mutable=True),
+    ]
+
+
+def _loop(index: ir.Var, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequence[Sink]) -> ir.For:
+    """A loop; if it is innermost and its iterations may run side by side, a vector loop."""
+    accumulations = [s for s in sinks if isinstance(s, Accumulation)]
+    plain = all(isinstance(s, (ir.Declare, ir.Assign, ir.Store)) for s in body)
+    moves = all(index in set(walk(s.offset)) for s in sinks if isinstance(s, Write))
+    simd = plain and moves and all(s.reduction.kind in ("add", "mul") for s in accumulations)
+    sums = tuple(("+" if s.reduction.kind == "add" else "*", s.var) for s in accumulations) if simd else ()
+    return ir.For(index, extent, body, simd, sums)

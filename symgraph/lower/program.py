@@ -1,0 +1,394 @@
+"""A rewritten graph becomes a loop program: sizes, checks, nests, calls, and what the caller has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codegen import ir
+from codegen.dtypes import itemsize
+from codegen.runtime import is_routine
+from codegen.transform import share_kernels
+from codegen.visit import buffers, free_variables, statements
+from symgraph.graph.node import Apply, Constant, SharedVariable, Variable
+from symgraph.graph.printing import excerpt
+from symgraph.lower.buffers import ALIGNMENT, Layout, LayoutPlanner
+from symgraph.lower.elements import Elements, is_one
+from symgraph.lower.loops import build_nest
+from symgraph.lower.names import Names
+from symgraph.lower.regions import LoopStep, Placement, Region, Schedule, multiply, partition
+from symgraph.lower.shapes import Shapes, infer_shapes
+from symgraph.lower.sizes import Sizes
+
+
+@dataclass(frozen=True)
+class Result:
+    """An array that the caller allocates: its dtype, and for each axis a length or the position of it in `sizes`."""
+
+    dtype: str
+    lengths: tuple[int, ...]
+    positions: tuple[int | None, ...]
+    replaces: SharedVariable | None = None  # the shared variable whose new value this is, if it does not fit in the old
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program and its calling convention: `arrays` are inputs, shared variables, constants and results, in this order."""
+
+    program: ir.Program
+    inputs: tuple[Variable, ...]
+    shared: tuple[SharedVariable, ...]
+    constants: tuple[Constant, ...]
+    results: tuple[Result, ...]
+    given_count: int
+    size_count: int
+    workspace_position: int
+    plan_reads_values: bool
+    regions: tuple[tuple[str, ...], ...]
+
+
+def lower(
+    inputs: Sequence[Variable],
+    outputs: Sequence[Variable],
+    updates: Sequence[tuple[SharedVariable, Variable]],
+    shared: Sequence[SharedVariable],
+    *,
+    name: str,
+    comment: str = "",
+    fuse: bool = True,
+) -> Lowered:
+    """The loop program of a function.
+
+    inputs, shared: the leaves that the caller passes, in this order
+    outputs, updates: rewritten expressions over these leaves and constants
+    name: a C identifier
+    """
+    return _Lowering(inputs, outputs, updates, shared, name, fuse).run(comment)
+
+
+class _Lowering:
+    def __init__(
+        self,
+        inputs: Sequence[Variable],
+        outputs: Sequence[Variable],
+        updates: Sequence[tuple[SharedVariable, Variable]],
+        shared: Sequence[SharedVariable],
+        name: str,
+        fuse: bool,
+    ):
+        self.name = name
+        self.outputs = tuple(outputs)
+        self.updates = tuple(updates)
+        roots = [*outputs, *(new for _, new in updates)]
+        self.inputs, self.shared = tuple(inputs), tuple(shared)
+        self.shapes: Shapes = infer_shapes(roots, [*inputs, *shared, *roots_without_owner(roots)])
+        self.names = Names()
+        self.names.fresh(name)
+        self.buffers: dict[Variable, ir.Buffer] = {}
+        for x in (*self.inputs, *self.shared):
+            self.buffers[x] = ir.Buffer(self.names.fresh(x.name, "input"), x.dtype)
+        self.sizes = Sizes(self.shapes, self.names, self.buffers, (*self.inputs, *self.shared))
+        self.elements = Elements(self.shapes, self.sizes.of)
+        self.array_conditions = [(c, x) for c, x in self.shapes.conditions if not self.shapes.is_host(c)]
+        conditions = list(dict.fromkeys(c for c, _ in self.array_conditions))
+        self.schedule: Schedule = partition([*roots, *conditions], self.elements, self.array_conditions, fuse)
+        self.constants = tuple(self._array_constants())
+        for x in self.constants:
+            self.buffers[x] = ir.Buffer(self.names.fresh(x.name, "constant"), x.dtype)
+
+    def run(self, comment: str) -> Lowered:
+        fixed = {s: new for s, new in self.updates if self.shapes.of(s) == self.shapes.of(new)}
+        grown = [(s, new) for s, new in self.updates if s not in fixed]
+        results = dict(enumerate([*self.outputs, *(new for _, new in grown)]))
+        self.result_buffers = [
+            ir.Buffer(self.names.fresh(x.name if x.owner is not None else None, f"output_{k}"), x.dtype, True)
+            for k, x in results.items()
+        ]
+        planner = LayoutPlanner(self.schedule, self.elements, results, fixed, self._last_check())
+        self.layout: Layout = planner.plan()
+        taken_over = set(self.layout.in_place.values())
+        for s in self.shared:
+            if s in fixed:
+                self.buffers[s] = ir.Buffer(self.buffers[s].name, s.dtype, True)
+        run = [*self._steps(), *self._copies(results, fixed, taken_over)]
+        run = [*self._places(run), *run]
+        kernels, run = share_kernels(self.kernels, run)
+        plan = self._plan(results)
+        fields = tuple(
+            ir.ArrayField(self.buffers[x], role, f"{x.type}")
+            for role, group in (("input", self.inputs), ("shared", self.shared), ("constant", self.constants))
+            for x in group
+        ) + tuple(ir.ArrayField(b, "output", f"{x.type}") for b, x in zip(self.result_buffers, results.values(), strict=True))
+        program = ir.Program(
+            self.name, fields, self.sizes.given, self.sizes.derived, tuple(plan), tuple(run), tuple(kernels), comment,
+            uses_blas=any(
+                isinstance(s, ir.Call) and is_routine(s.name)
+                for body in (run, *(kernel.body for kernel in kernels)) for s in statements(body)
+            ),
+        )  # fmt: skip
+        replaces = [None] * len(self.outputs) + [s for s, _ in grown]
+        described = tuple(self._result(x, s) for x, s in zip(results.values(), replaces, strict=True))
+        return Lowered(
+            program, self.inputs, self.shared, self.constants, described,
+            len(self.sizes.given), len(self.sizes.given) + len(self.sizes.derived), self.workspace_position,
+            self.sizes.reads_values, tuple(self.region_texts),
+        )  # fmt: skip
+
+    def _array_constants(self) -> list[Constant]:
+        read = [e.array for reads in self.schedule.reads.values() for e in reads]
+        placed = [p.base for p in self.schedule.placements.values()]
+        wanted = [*self.outputs, *(new for _, new in self.updates)]
+        return list(dict.fromkeys(x for x in (*read, *placed, *wanted) if isinstance(x, Constant)))
+
+    # -- the steps
+
+    def _steps(self) -> list[ir.Stmt]:
+        self.kernels: list[ir.Kernel] = []
+        self.region_texts: list[tuple[str, ...]] = []
+        out: list[ir.Stmt] = []
+        pending = dict.fromkeys(c for c, _ in self.array_conditions)
+        code = self._first_run_code()
+        for x in self.schedule.stored:
+            if x in self.layout.slot_of:
+                self._buffer(x)
+        for step in self.schedule.steps:
+            made = [n.output for n in _nodes_of(step)]
+            self.region_texts.append(tuple(self._line(x) for x in made))
+            if isinstance(step, Region):
+                out += self._nest(step)
+            else:
+                out += self._call(step)
+            for condition in [c for c in made if c in pending]:
+                del pending[condition]
+                holds = ir.Load("bool", self._buffer(condition), ir.index(0))
+                out.append(ir.If(ir.Operation("bool", "logical_not", (holds,)), (ir.Fail(code),)))
+                code += 1
+        return out
+
+    def _nest(self, region: Region) -> list[ir.Stmt]:
+        stored = [n.output for n in region.nodes if n.output in self.schedule.stored]
+        nest = build_nest(
+            region, self.schedule.bodies, stored, self.elements, lambda x: self._buffer(x).name, self.layout.in_place,
+            name=self.names.fresh("compute_" + "_".join(x.name for x in stored if x.name)[:40], "compute"),
+            comment="\n".join(self._line(x) for x in stored), names=self.names,
+        )  # fmt: skip
+        self.kernels.append(nest.kernel)
+        args = [ir.Pointer(self._buffer(x), ir.index(0)) for x in nest.arrays]
+        return [ir.Call(nest.kernel.name, (*args, *nest.sizes))]
+
+    def _call(self, step: LoopStep) -> list[ir.Stmt]:
+        node = step.node
+        out: list[ir.Stmt] = [ir.Comment(self._line(node.output))]
+        target = PlacedArray(self, node.output, Placement(node.output, ir.index(0)))
+        operands = [
+            PlacedArray(self, x, self.schedule.placements.get((node, k)) or Placement(x, ir.index(0)))
+            for k, x in enumerate(node.inputs)
+        ]
+        start = node.op.starts_from
+        if start is not None and not self._same_memory(node.output, operands[start]):
+            out.append(ir.Copy(target.pointer, operands[start].pointer, target.count))
+        body: tuple[ir.Stmt, ...] = node.op.loops(target, *operands)  # type: ignore[attr-defined]
+        if all(isinstance(s, ir.Call) for s in body):
+            return [*out, *body]
+        kernel, call = self._own_kernel(node, body)
+        self.kernels.append(kernel)
+        return [*out[1:], call]
+
+    def _own_kernel(self, node: Apply, body: tuple[ir.Stmt, ...]) -> tuple[ir.Kernel, ir.Call]:
+        touched = buffers(body)
+        sizes = free_variables(body)
+        name = self.names.fresh(f"{type(node.op).__name__.lower()}_{node.output.name or ''}", "loops")
+        kernel = ir.Kernel(name, (*touched, *sizes), body, self._line(node.output))
+        return kernel, ir.Call(name, (*(ir.Pointer(b, ir.index(0)) for b in touched), *sizes))
+
+    def _same_memory(self, x: Variable, operand: PlacedArray) -> bool:
+        return self._buffer(x).name == operand.buffer.name and operand.placement.offset == ir.index(0)
+
+    def _line(self, x: Variable) -> str:
+        label = f"{x.name} = " if x.name else ""
+        return f"{label}{excerpt(x)}    {x.origin}"
+
+    # -- memory
+
+    def _buffer(self, x: Variable) -> ir.Buffer:
+        """The C array that holds a value."""
+        if x in self.layout.in_place:
+            return self.buffers[self.layout.in_place[x]]
+        if x in self.layout.arguments:
+            return self.result_buffers[self.layout.arguments[x]]
+        if x in self.buffers:
+            return self.buffers[x]
+        if x in self.layout.shares:
+            return self._buffer(self.layout.shares[x])
+        self.buffers[x] = ir.Buffer(self.names.fresh(x.name, "t"), x.dtype, True)
+        return self.buffers[x]
+
+    def _places(self, run: Sequence[ir.Stmt]) -> list[ir.Stmt]:
+        """Definitions of the arrays in the workspace, and of those that are a part of another."""
+        out: list[ir.Stmt] = []
+        offset: ir.Expr = ir.index(0)
+        starts: list[ir.Expr] = []
+        for slot in self.layout.slots:
+            starts.append(offset)
+            offset = self.sizes.layout(offset, slot.bytes, ALIGNMENT)
+        self.workspace_position = self.sizes.finish(offset)
+        for x, slot in self.layout.slot_of.items():
+            if x not in self.layout.shares:
+                out.append(ir.Place(self._buffer(x), "workspace", starts[slot]))
+        for x, placement in self.schedule.aliases.items():
+            if x in self.buffers:
+                out.append(ir.Place(self.buffers[x], self._buffer(placement.base).name, placement.offset))
+        return out
+
+    def _copies(
+        self, results: dict[int, Variable], fixed: dict[SharedVariable, Variable], taken_over: set[Variable]
+    ) -> list[ir.Stmt]:
+        """Results that were computed elsewhere, and new values of shared variables that could not replace the old at once."""
+        out: list[ir.Stmt] = []
+        for position, x in results.items():
+            out += self._deliver(x, self.result_buffers[position])
+        for s, new in fixed.items():
+            if s not in taken_over and new is not s:
+                out += self._deliver(new, self.buffers[s])
+        return out
+
+    def _deliver(self, x: Variable, target: ir.Buffer) -> list[ir.Stmt]:
+        value = self.shapes.values.get(x)
+        if isinstance(x, Constant) and x.data.size == 1:
+            return [ir.Store(target, ir.index(0), ir.Literal(x.dtype, x.value))]
+        if value is not None and self.shapes.is_host(value):
+            size = self.sizes.of(value)
+            return [ir.Store(target, ir.index(0), size if x.dtype == ir.INDEX else ir.Cast(x.dtype, size))]
+        source = self._buffer(x)
+        if source.name == target.name:
+            return []
+        root = x
+        while root in self.schedule.aliases and self.schedule.aliases[root].offset == ir.index(0):
+            root = self.schedule.aliases[root].base
+        if self._buffer(root).name == target.name:
+            return []
+        zero = ir.index(0)
+        return [ir.Copy(ir.Pointer(target, zero), ir.Pointer(source, zero), self.count(x))]
+
+    def count(self, x: Variable) -> ir.Expr:
+        """The number of elements of a value."""
+        total: ir.Expr = ir.index(1)
+        for n in self.shapes.of(x):
+            if not is_one(n):
+                total = multiply(total, self.elements.size(n))
+        return total
+
+    # -- the plan
+
+    def _last_check(self) -> int:
+        conditions = {c for c, _ in self.array_conditions}
+        made = [k for k, s in enumerate(self.schedule.steps) if any(n.output in conditions for n in _nodes_of(s))]
+        return max(made, default=-1)
+
+    def _first_run_code(self) -> int:
+        return 1 + len(self._checks())
+
+    def _checks(self) -> list[tuple[ir.Expr, str]]:
+        """Conditions that the plan checks, each with the words for it."""
+        if not hasattr(self, "_check_list"):
+            found: list[tuple[ir.Expr, str]] = []
+            for x in (*self.inputs, *self.shared):
+                for axis, known in enumerate(x.type.shape):
+                    if known is not None:
+                        found.append((_equal(self.sizes.given_of(x, axis), ir.index(known)), f"{x.name or 'input'}.shape[{axis}] is {known}"))
+            for left, right in self.shapes.equalities:
+                found.append((_equal(self.sizes.raw(left), self.sizes.raw(right)), "lengths that must be equal"))
+            for condition, x in self.shapes.conditions:
+                if self.shapes.is_host(condition) and not (isinstance(condition, Constant) and condition.value):
+                    holds = self.sizes.raw(condition)
+                    truth = holds if holds.dtype == "bool" else ir.Cast("bool", holds)
+                    found.append((truth, f"for {excerpt(x)}"))
+            self._check_list = found
+        return self._check_list
+
+    def _plan(self, results: dict[int, Variable]) -> list[ir.Stmt]:
+        out: list[ir.Stmt] = []
+        for x in results.values():
+            for n in self.shapes.of(x):
+                self.sizes.position(n)
+        checks = self._checks()
+        out += self.sizes.plan
+        for code, (holds, text) in enumerate(checks, 1):
+            out.append(ir.Comment(text))
+            out.append(ir.If(ir.Operation("bool", "logical_not", (holds,)), (ir.Fail(code),)))
+        return out
+
+    def _result(self, x: Variable, replaces: SharedVariable | None) -> Result:
+        lengths = self.shapes.of(x)
+        positions = tuple(self.sizes.position(n) for n in lengths)
+        known = tuple(int(n.value) if isinstance(n, Constant) else 0 for n in lengths)
+        return Result(x.dtype, known, positions, replaces)
+
+
+@dataclass(frozen=True)
+class PlacedArray:
+    """What an op's `loops` see of an array in memory."""
+
+    lowering: _Lowering
+    variable: Variable
+    placement: Placement
+
+    @property
+    def type(self):  # type: ignore[no-untyped-def]
+        """The array's type."""
+        return self.variable.type
+
+    @property
+    def extents(self) -> tuple[ir.Expr, ...]:
+        """The lengths as expressions."""
+        return tuple(self.lowering.elements.size(n) for n in self.lowering.shapes.of(self.variable))
+
+    @property
+    def transposed(self) -> bool:
+        """Whether a matrix is stored by columns."""
+        return self.placement.transposed
+
+    @property
+    def buffer(self) -> ir.Buffer:
+        """The C array."""
+        return self.lowering._buffer(self.placement.base)
+
+    @property
+    def pointer(self) -> ir.Pointer:
+        """The address of the first element."""
+        return ir.Pointer(self.buffer, self.placement.offset)
+
+    @property
+    def count(self) -> ir.Expr:
+        """The number of elements."""
+        return self.lowering.count(self.variable)
+
+    def load(self, *index: ir.Expr) -> ir.Expr:
+        """An element; a scalar known without memory is given as such."""
+        element = self.lowering.elements.at(self.variable, index)
+        return element if not isinstance(element, ir.Element) else ir.Load(self.variable.dtype, self.buffer, self._offset(index))
+
+    def store(self, index: Sequence[ir.Expr], value: ir.Expr) -> ir.Stmt:
+        """The statement that writes an element."""
+        return ir.Store(self.buffer, self._offset(index), value)
+
+    def _offset(self, index: Sequence[ir.Expr]) -> ir.Expr:
+        index = tuple(index)[::-1] if self.transposed else tuple(index)
+        extents = self.extents[::-1] if self.transposed else self.extents
+        offset: ir.Expr = ir.index(0)
+        for i, extent in zip(index, extents, strict=True):
+            offset = i if offset == ir.index(0) else multiply(offset, extent) + i
+        return offset if self.placement.offset == ir.index(0) else self.placement.offset + offset
+
+
+def roots_without_owner(roots: Sequence[Variable]) -> list[Variable]:
+    """The constants among roots, which no node would lead to."""
+    return [x for x in roots if isinstance(x, Constant)]
+
+
+def _nodes_of(step: Region | LoopStep) -> list[Apply]:
+    return step.nodes if isinstance(step, Region) else [step.node]
+
+
+def _equal(left: ir.Expr, right: ir.Expr) -> ir.Expr:
+    return ir.Operation("bool", "eq", (left, right))

@@ -1,0 +1,354 @@
+"""Fusion: which nodes share a loop nest, and in which order nests and library calls run.
+
+Every node gets a stage, in one pass over the graph. A node whose loops line up with those of the nest that makes its operands joins that
+nest; otherwise it belongs to a later stage. Two nests of one stage never depend on each other, so the result is
+free of cycles by construction, and the pass is linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from codegen import ir
+from codegen.visit import walk
+from symgraph.graph.node import Apply, Constant, Variable
+from symgraph.graph.traverse import toposort
+from symgraph.lower.elements import LOOP_INDICES, Elements, is_loop_index, is_one, loop_index, squeeze
+
+NODES_PER_REGION = 48  # a C function this long still compiles in a few hundredths of a second
+
+
+@dataclass(eq=False)
+class Region:
+    """Nodes evaluated in one loop nest. `domain` are the lengths of its loops, outermost first."""
+
+    stage: int
+    domain: tuple[Variable, ...]
+    nodes: list[Apply] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class LoopStep:
+    """One node that brings its own loops or calls a library."""
+
+    stage: int
+    node: Apply
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an operand in memory is found: in `base`, from `offset` elements on, perhaps stored by columns."""
+
+    base: Variable
+    offset: ir.Expr
+    transposed: bool = False
+
+
+@dataclass
+class Schedule:
+    """What `partition` found.
+
+    steps: nests and library calls in an order in which they can run
+    bodies: the element of each node that is evaluated in a nest, at the loop indices
+    reads: the elements of values outside the node that each body takes
+    aliases: values that are the memory of another, read with other lengths
+    late: values that are complete only after the whole nest that makes them
+    stored: values that need memory, because they are results or are read by another step
+    placements: for each operand of a library call or of a reshape, where it is found
+    """
+
+    steps: list[Region | LoopStep] = field(default_factory=list)
+    bodies: dict[Apply, ir.Expr] = field(default_factory=dict)
+    reads: dict[Apply, list[ir.Element]] = field(default_factory=dict)
+    late: set[Variable] = field(default_factory=set)
+    stored: dict[Variable, None] = field(default_factory=dict)
+    placements: dict[tuple[Apply, int], Placement] = field(default_factory=dict)
+    aliases: dict[Variable, Placement] = field(default_factory=dict)
+
+
+def partition(
+    roots: Sequence[Variable], elements: Elements, waits: Iterable[tuple[Variable, Variable]] = (), fuse: bool = True
+) -> Schedule:
+    """Group what `roots` need into steps. `waits` are pairs (condition, variable computed only after it has been checked)."""
+    return _Partition(roots, elements, waits, NODES_PER_REGION if fuse else 1).run()
+
+
+class _Partition:
+    def __init__(
+        self, roots: Sequence[Variable], elements: Elements, waits: Iterable[tuple[Variable, Variable]], limit: int
+    ):
+        self.elements = elements
+        self.shapes = elements.shapes
+        self.limit = limit
+        self.roots = roots
+        host = [x for x, value in self.shapes.values.items() if self.shapes.is_host(value)]
+        self.order = toposort(roots, stop=host)
+        self.position = {node: k for k, node in enumerate(self.order)}
+        self.waits: dict[Variable, list[Variable]] = {}
+        for condition, x in waits:
+            self.waits.setdefault(x, []).append(condition)
+        self.schedule = Schedule()
+        self.producer: dict[Variable, Region | LoopStep] = {}
+        self.reads = self.schedule.reads
+        self.domains: dict[Apply, tuple[Variable, ...]] = {}
+        self.late = self.schedule.late
+        self.open: dict[tuple[int, tuple[Variable, ...]], list[Region]] = {}
+        self.regions: list[Region] = []
+        self.calls: list[LoopStep] = []
+
+    def run(self) -> Schedule:
+        copied = self._place_operands()
+        for node in self.order:
+            if node.op.alias:
+                self._alias(node)
+            elif hasattr(node.op, "loops"):
+                self._call(node)
+            elif not node.op.inline or node.output in copied:
+                self._evaluate(node)
+        self._find_stored()
+        self._sink()
+        self._find_stored()
+        steps: list[Region | LoopStep] = [*self.calls, *(r for r in self.regions if r.nodes)]
+        first = {step: min(self.position[n] for n in _nodes(step)) for step in steps}
+        self.schedule.steps = sorted(steps, key=lambda step: (step.stage, first[step]))
+        return self.schedule
+
+    # -- operands in memory
+
+    def _place_operands(self) -> set[Variable]:
+        """Find operands of calls and reshapes in memory; the result are re-indexed values that have to be written out."""
+        copied = {x for x in self.roots if x.owner is not None and x.owner.op.inline and not self._is_host(x)}
+        for node in self.order:
+            if not (node.op.alias or hasattr(node.op, "loops")):
+                continue
+            for k, x in enumerate(node.inputs[:1] if node.op.alias else node.inputs):
+                if self._is_host(x) or (isinstance(x, Constant) and x.data.size == 1):
+                    continue
+                placement = None if x in copied else self._place(x, node.op.absorbs_transpose)
+                if placement is None:
+                    copied.add(x)
+                    placement = Placement(x, ir.index(0))
+                self.schedule.placements[node, k] = placement
+        return copied
+
+    def _place(self, x: Variable, absorbs_transpose: bool) -> Placement | None:
+        """`x` as a contiguous part of a value in memory, if it is one."""
+        lengths = self.shapes.of(x)
+        index = loop_index(lengths)
+        element = self.elements.at(x, index)
+        if not isinstance(element, ir.Element):
+            return None
+        assert isinstance(element.array, Variable)
+        base = element.array
+        own = [(i, n) for i, n in zip(element.index, self.shapes.of(base), strict=True) if not is_one(n)]
+        loops = [(i, n) for i, n in zip(index, lengths, strict=True) if not is_one(n)]
+        if absorbs_transpose and len(loops) == 2 and own == loops[::-1]:
+            return Placement(base, ir.index(0), transposed=True)
+        fixed = own[: len(own) - len(loops)]
+        inner = own[len(fixed) :]
+        offset: ir.Expr = ir.index(0)
+        for i, n in fixed:
+            if not _loop_free(i):
+                return None
+            offset = add(multiply(offset, self.elements.size(n)), i)
+        for k, ((i, n), (loop, m)) in enumerate(zip(inner, loops, strict=True)):
+            start = _start(i, loop)
+            if start is None or (k > 0 and (n is not m or start != ir.index(0))):
+                return None
+            offset = add(multiply(offset, self.elements.size(n)), start)
+        return Placement(base, offset)
+
+    def _is_host(self, x: Variable) -> bool:
+        value = self.shapes.values.get(x)
+        return value is not None and self.shapes.is_host(value)
+
+    # -- stages
+
+    def _alias(self, node: Apply) -> None:
+        placement = self.schedule.placements[node, 0]
+        self.schedule.aliases[node.output] = placement
+        if placement.base in self.producer:
+            self.producer[node.output] = self.producer[placement.base]
+
+    def _call(self, node: Apply) -> None:
+        operands = [p.base for k in range(len(node.inputs)) if (p := self.schedule.placements.get((node, k)))]
+        step = LoopStep(1 + self._stage([*operands, *self.waits.get(node.output, ())]), node)
+        self.calls.append(step)
+        self.producer[node.output] = step
+
+    def _stage(self, values: Iterable[Variable]) -> int:
+        return max((self.producer[x].stage for x in values if x in self.producer), default=-1)
+
+    def _evaluate(self, node: Apply) -> None:
+        body, domain = self._body(node)
+        self.schedule.bodies[node] = body
+        self.domains[node] = domain
+        reads = self.reads[node] = [e for e in walk(body) if isinstance(e, ir.Element)]
+        region = self._region_for(node, domain, reads)
+        if len(domain) > len(region.domain):
+            region.domain = domain
+        region.nodes.append(node)
+        self.producer[node.output] = region
+        if self._completes_late(node, domain) or any(e.array in self.late and self._made_in(e, region) for e in reads):
+            self.late.add(node.output)
+
+    def _body(self, node: Apply) -> tuple[ir.Expr, tuple[Variable, ...]]:
+        lengths = self.elements.domain(node)
+        index = loop_index(lengths)
+        body = self.elements.apply(node, index)
+        reductions = [e for e in walk(body) if isinstance(e, ir.Reduce)]
+        if any(e.kind in ("argmax", "argmin") for e in reductions) and not _trailing(reductions[0], squeeze(lengths)):
+            axes = node.op.axes  # type: ignore[attr-defined]
+            order = [k for k in range(len(lengths)) if k not in axes] + list(axes)
+            lengths = tuple(lengths[k] for k in order)
+            inner = dict(zip(order, loop_index(lengths), strict=True))
+            body = self.elements.apply(node, tuple(inner[k] for k in range(len(order))))
+        return body, squeeze(lengths)
+
+    def _region_for(self, node: Apply, domain: tuple[Variable, ...], reads: Sequence[ir.Element]) -> Region:
+        stage = 1 + self._stage(self.waits.get(node.output, ()))
+        for e in reads:
+            step = self.producer.get(e.array)  # type: ignore[call-overload]
+            if step is not None:
+                stage = max(stage, step.stage + isinstance(step, LoopStep))
+        near = {r for e in reads if isinstance(r := self.producer.get(e.array), Region) and r.stage == stage}  # type: ignore[call-overload]
+        if len(near) == 1:
+            (region,) = near
+            if self._fits(domain, reads, region):
+                return region
+        stage += bool(near)
+        arrays = {e.array for e in reads if e.index}
+        for region in reversed(self.open.get((stage, domain), [])[-4:]):
+            if len(region.nodes) < self.limit and region.domain == domain:
+                if not domain or any(e.array in arrays for n in region.nodes for e in self.reads[n]):
+                    return region
+        region = Region(stage, domain)
+        self.regions.append(region)
+        self.open.setdefault((stage, domain), []).append(region)
+        return region
+
+    def _fits(self, domain: tuple[Variable, ...], reads: Sequence[ir.Element], region: Region) -> bool:
+        """Whether a node that reads values made in a region can be evaluated in its loops."""
+        shared = min(len(domain), len(region.domain))
+        if len(region.nodes) >= self.limit or domain[:shared] != region.domain[:shared]:
+            return False
+        if domain and not region.domain:
+            return False
+        return all(
+            self._aligned(e) and (not domain or e.array not in self.late) for e in reads if self._made_in(e, region)
+        )
+
+    def _aligned(self, e: ir.Element) -> bool:
+        """Whether an element is that of the present iteration: its index is the first loop indices."""
+        own = tuple(i for i, n in zip(e.index, self.shapes.of(e.array), strict=True) if not is_one(n))  # type: ignore[arg-type]
+        return own == LOOP_INDICES[: len(own)]
+
+    def _made_in(self, e: ir.Element, region: Region) -> bool:
+        return self.producer.get(e.array) is region and e.array not in self.schedule.aliases  # type: ignore[call-overload, comparison-overlap]
+
+    def _completes_late(self, node: Apply, domain: tuple[Variable, ...]) -> bool:
+        """Whether a reduction is complete only after the whole nest."""
+        for e in walk(self.schedule.bodies[node]):
+            if isinstance(e, ir.Reduce):
+                over = [i for i in e.over if i in LOOP_INDICES[: len(domain)]]
+                if over and (len(over) == len(domain) or not _trailing(e, domain)):
+                    return True
+        return False
+
+    # -- after all nodes have a stage
+
+    def _find_stored(self) -> None:
+        """A value needs memory if it is a result, an operand of a call, or read in another step than its own."""
+        stored: dict[Variable, None] = dict.fromkeys(x for x in self.roots if not self._is_host(x))
+        for placement in self.schedule.placements.values():
+            stored.setdefault(placement.base)
+        for condition in (c for cs in self.waits.values() for c in cs):
+            stored.setdefault(condition)
+        for node, reads in self.reads.items():
+            here = self.producer[node.output]
+            for e in reads:
+                assert isinstance(e.array, Variable)
+                if self.producer.get(e.array) is not here or e.array in self.schedule.aliases:
+                    stored.setdefault(e.array)
+        self.schedule.stored = stored
+
+    def _sink(self) -> None:
+        """Move cheap nodes to the one later nest that needs them, where that saves storing them."""
+        readers: dict[object, list[tuple[Apply, ir.Element]]] = {}
+        for node, reads in self.reads.items():
+            for e in reads:
+                readers.setdefault(e.array, []).append((node, e))
+        forced = {*self.roots, *(p.base for p in self.schedule.placements.values()), *(c for cs in self.waits.values() for c in cs)}
+        for node in reversed(list(self.reads)):
+            x = node.output
+            here = self.producer[x]
+            homes = {self.producer[n.output] for n, _ in readers.get(x, ())}
+            if x in forced or node.op.reduced or len(homes) != 1 or not isinstance(here, Region) or x in self.waits:
+                continue
+            (home,) = homes
+            domain = self.domains[node]
+            if home is here or not isinstance(home, Region) or not domain or len(home.nodes) >= self.limit:
+                continue
+            if home.domain[: len(domain)] != domain or not all(self._aligned(e) for _, e in readers[x]):
+                continue
+            newly = {e.array for e in self.reads[node] if self._made_in(e, here) and e.array not in self.schedule.stored}
+            if len(newly) > 1:
+                continue
+            here.nodes.remove(node)
+            home.nodes.append(node)
+            home.nodes.sort(key=self.position.__getitem__)
+            self.producer[x] = home
+            self.schedule.stored.pop(x, None)
+            self.schedule.stored.update(dict.fromkeys(newly))  # type: ignore[arg-type]
+
+
+def _nodes(step: Region | LoopStep) -> list[Apply]:
+    return [step.node] if isinstance(step, LoopStep) else step.nodes
+
+
+def _trailing(reduction: ir.Reduce, domain: Sequence[Variable]) -> bool:
+    """Whether a reduction runs over the innermost loops of a domain."""
+    over = [i for i in LOOP_INDICES[: len(domain)] if i in reduction.over]
+    return tuple(over) == LOOP_INDICES[len(domain) - len(over) : len(domain)]
+
+
+def _loop_free(e: ir.Expr) -> bool:
+    return not any(is_loop_index(part) or isinstance(part, (ir.Element, ir.Load)) for part in walk(e))
+
+
+def _start(i: ir.Expr, loop: ir.Expr) -> ir.Expr | None:
+    """`s` where `i` is `s + loop`, or None."""
+    if i == loop:
+        return ir.index(0)
+    match i:
+        case ir.Operation(_, "add", (left, right)):
+            if right == loop and _loop_free(left):
+                return left
+            if left == loop and _loop_free(right):
+                return right
+    return None
+
+
+def add(left: ir.Expr, right: ir.Expr) -> ir.Expr:
+    """The sum of two offsets, without zeros."""
+    if left == ir.index(0):
+        return right
+    if right == ir.index(0):
+        return left
+    return left + right
+
+
+def multiply(left: ir.Expr, right: ir.Expr) -> ir.Expr:
+    """The product of two extents, without zeros and ones, and of constants at once."""
+    if isinstance(left, ir.Literal) and isinstance(right, ir.Literal):
+        return ir.index(int(left.value) * int(right.value))
+    if ir.index(0) in (left, right):
+        return ir.index(0)
+    if left == ir.index(1):
+        return right
+    if isinstance(right, ir.Literal):
+        match left:
+            case ir.Operation(_, "mul", (factor, ir.Literal(_, known))):
+                return factor * (int(known) * int(right.value))
+    return left if right == ir.index(1) else left * right

@@ -1,0 +1,160 @@
+"""The lengths of every value as integer scalars, which of them are equal, and what a call must check at its entry.
+
+Lengths are graph variables: constants, symbols for the lengths of inputs, and integer expressions of both. Equal
+expressions are one variable, and lengths that an op declares equal are merged, so two lengths are known to be equal exactly if
+they are the same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from symgraph.graph.node import Apply, Constant, Variable, as_variable
+from symgraph.graph.traverse import toposort
+from symgraph.graph.types import TensorType
+from symgraph.graph.values import as_constant
+from symgraph.ops.elementwise import Cast, Elementwise
+from symgraph.ops.layout import Length
+
+Lengths = tuple[Variable, ...]
+
+
+@dataclass(frozen=True)
+class SizedOperand:
+    """What an op's `shape` and `checks` see of an operand."""
+
+    variable: Variable
+    value: Variable
+    shape: Lengths
+
+
+@dataclass
+class Shapes:
+    """The result of the analysis.
+
+    lengths: of each variable in the graph
+    values: what an integer scalar of the graph is in terms of lengths, constants and scalar inputs
+    symbols: (input, axis) of each symbol
+    equalities: pairs of lengths to compare at the entry of a call
+    conditions: bool scalars that must hold, with the node that must wait for them
+    """
+
+    lengths: dict[Variable, Lengths] = field(default_factory=dict)
+    values: dict[Variable, Variable] = field(default_factory=dict)
+    symbols: dict[Variable, tuple[Variable, int]] = field(default_factory=dict)
+    equalities: list[tuple[Variable, Variable]] = field(default_factory=list)
+    conditions: list[tuple[Variable, Variable]] = field(default_factory=list)
+
+    def of(self, x: Variable) -> Lengths:
+        """The lengths of a variable, merged."""
+        return tuple(self.find(n) for n in self.lengths[x])
+
+    def find(self, n: Variable) -> Variable:
+        """The length that stands for all that are equal to `n`."""
+        while (parent := self._parent.get(n)) is not None:
+            n = parent
+        return n
+
+    def same(self, left: Variable, right: Variable) -> Variable:
+        """Declare two lengths equal; what is not known is compared at the entry of a call."""
+        left, right = self.find(self.canonical(left)), self.find(self.canonical(right))
+        if left is right:
+            return left
+        self.equalities.append((left, right))
+        kept, merged = sorted((left, right), key=self._preference)
+        self._parent[merged] = kept
+        return kept
+
+    def is_host(self, x: Variable) -> bool:
+        """Whether an integer scalar can be computed from lengths and scalar inputs alone, before any array is touched."""
+        return x in self._host
+
+    def canonical(self, x: Variable) -> Variable:
+        """The one variable that stands for an integer scalar and everything computed alike."""
+        for node in toposort([x], stop=self.values):
+            self._number(node)
+        return self._leaf(x) if x.owner is None else self.values[x]
+
+    def _number(self, node: Apply) -> None:
+        """Give the output of a node, if it is an integer scalar, the variable that stands for it."""
+        x = node.output
+        if x.ndim or x in self.values or x.type.is_float:
+            return
+        if isinstance(node.op, Length) and node.inputs[0] in self.lengths:
+            self.values[x] = self.lengths[node.inputs[0]][node.op.axis]
+            return
+        inputs = tuple(self._leaf(y) if y.owner is None else self.values.get(y, y) for y in node.inputs)
+        if not isinstance(node.op, (Elementwise, Cast)) or not all(y in self._host for y in inputs):
+            self.values[x] = x
+            return
+        inputs = tuple(self.find(y) for y in inputs)
+        if all(isinstance(y, Constant) for y in inputs):
+            self.values[x] = self._leaf(Constant(as_constant(node.op.reference(*[y.data for y in inputs]), x.dtype)))  # type: ignore[attr-defined]
+            return
+        key = (node.op, inputs)
+        if key not in self._numbered:
+            new = Apply(node.op, inputs, x.origin, x.name).output if inputs != node.inputs else x
+            self._numbered[key] = self.values[new] = new
+            self._host[new] = None
+        self.values[x] = self._numbered[key]
+
+    def _leaf(self, x: Variable) -> Variable:
+        if x in self.values:
+            return self.values[x]
+        value = x
+        if isinstance(x, Constant):
+            value = self._constants.setdefault((x.dtype, x.data.tobytes()), x)
+        if x.ndim == 0 and not x.type.is_float:
+            self._host[value] = None
+        self.values[x] = value
+        return value
+
+    def _preference(self, n: Variable) -> tuple[int, int]:
+        kind = 0 if isinstance(n, Constant) else 1 if n in self.symbols else 2
+        return kind, self._order.setdefault(n, len(self._order))
+
+    def __post_init__(self) -> None:
+        self._parent: dict[Variable, Variable] = {}
+        self._numbered: dict[tuple[object, tuple[Variable, ...]], Variable] = {}
+        self._constants: dict[tuple[str, bytes], Variable] = {}
+        self._host: dict[Variable, None] = {}
+        self._order: dict[Variable, int] = {}
+
+    def add_leaf(self, x: Variable) -> None:
+        """Give an input, shared variable or constant its lengths: constants where known, else new symbols."""
+        lengths = []
+        for axis, known in enumerate(x.type.shape):
+            if known is None:
+                n = Variable(TensorType("int64"), f"{x.name or 'array'}_{axis}", origin=x.origin)
+                self.symbols[n] = (x, axis)
+            else:
+                n = as_variable(known)
+            lengths.append(self._leaf(n))
+        self.lengths[x] = tuple(lengths)
+
+
+def infer_shapes(outputs: Sequence[Variable], leaves: Iterable[Variable]) -> Shapes:
+    """The lengths of every value that `outputs` need, over symbols for the lengths of `leaves`; linear in the graph."""
+    shapes = Shapes()
+    for x in leaves:
+        shapes.add_leaf(x)
+    for node in toposort(outputs):
+        for x in node.inputs:
+            if x not in shapes.lengths:
+                shapes.add_leaf(x)
+        operands = [_operand(shapes, x) for x in node.inputs]
+        declared = node.op.shape(shapes.same, *operands)
+        shapes.lengths[node.output] = tuple(
+            shapes.find(shapes.canonical(n)) if known is None else shapes.canonical(as_variable(known))
+            for n, known in zip(declared, node.output.type.shape, strict=True)
+        )
+        shapes._number(node)
+        for condition in node.op.checks(*operands):
+            shapes.conditions.append((shapes.canonical(condition), node.output))
+    return shapes
+
+
+def _operand(shapes: Shapes, x: Variable) -> SizedOperand:
+    value = shapes.canonical(x) if x.ndim == 0 and not x.type.is_float else x
+    return SizedOperand(x, value, shapes.of(x))

@@ -1,0 +1,125 @@
+"""The integers of a compiled function: lengths, bounds of slices, the layout of the workspace; and the C that computes them.
+
+They stand in one array. The caller fills in the first, the lengths of its arguments; the plan derives the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from codegen import ir
+from symgraph.graph.node import Constant, Variable
+from symgraph.graph.traverse import toposort
+from symgraph.lower.names import Names
+from symgraph.lower.shapes import Shapes
+from symgraph.ops.elementwise import Cast, Elementwise
+
+DEEPEST_EXPRESSION = 5  # beyond this a part gets a local variable of its own
+
+
+class Sizes:
+    """The sizes of one function. They are added as they are asked for, and keep their positions.
+
+    arguments: the arrays whose lengths the caller fills in, in order
+    """
+
+    def __init__(
+        self, shapes: Shapes, names: Names, buffers: Mapping[Variable, ir.Buffer], arguments: Sequence[Variable]
+    ):
+        self._shapes = shapes
+        self._names = names
+        self._buffers = buffers
+        self._given: dict[tuple[Variable, int], ir.Var] = {}
+        for x in arguments:
+            for axis in range(x.ndim):
+                self._given[x, axis] = ir.Var(ir.INDEX, names.fresh(f"{buffers[x].name}_{axis}"))
+        self._derived: dict[Variable, ir.Var] = {}
+        self._vars: list[ir.Var] = []
+        self._exprs: dict[Variable, tuple[ir.Expr, int]] = {}
+        self.plan: list[ir.Stmt] = []
+        self.reads_values = False
+
+    @property
+    def given(self) -> tuple[ir.Var, ...]:
+        """The lengths of the arguments."""
+        return tuple(self._given.values())
+
+    @property
+    def derived(self) -> tuple[ir.Var, ...]:
+        """What the plan computes, in the order of positions."""
+        return tuple(self._vars)
+
+    def given_of(self, x: Variable, axis: int) -> ir.Var:
+        """The length that the caller fills in for one axis of an argument."""
+        return self._given[x, axis]
+
+    def of(self, n: Variable) -> ir.Expr:
+        """A size as a constant or a variable."""
+        n = self._shapes.find(n)
+        if isinstance(n, Constant):
+            return ir.index(int(n.value))
+        if n in self._shapes.symbols:
+            return self._given[self._shapes.symbols[n]]
+        if n not in self._derived:
+            expr = self.raw(n)
+            self._derived[n] = self._define(n.name, expr if expr.dtype == ir.INDEX else ir.Cast(ir.INDEX, expr))
+        return self._derived[n]
+
+    def position(self, n: Variable) -> int | None:
+        """Where in the array a length stands; None if it is a constant."""
+        size = self.of(n)
+        return None if isinstance(size, ir.Literal) else self.position_of(size)
+
+    def position_of(self, size: ir.Expr) -> int:
+        """Where in the array a size stands."""
+        return [*self._given.values(), *self._vars].index(size)  # type: ignore[arg-type]
+
+    def raw(self, n: Variable) -> ir.Expr:
+        """An integer or bool scalar as an expression over the sizes given, without regard to what it is declared equal to."""
+        for node in toposort([n], stop=[*self._exprs, *self._shapes.symbols]):
+            parts = [self._part(x) for x in node.inputs]
+            op = node.op
+            if isinstance(op, Cast):
+                expr: ir.Expr = ir.Cast(op.dtype, parts[0][0])
+            else:
+                assert isinstance(op, Elementwise)
+                expr = op.function.c(*[e for e, _ in parts])
+            depth = 1 + max((d for _, d in parts), default=0)
+            if depth > DEEPEST_EXPRESSION:
+                local = ir.Var(expr.dtype, self._names.fresh(node.output.name, "n"))
+                self.plan.append(ir.Declare(local, expr))
+                expr, depth = local, 0
+            self._exprs[node.output] = expr, depth
+        return self._part(n)[0]
+
+    def _part(self, x: Variable) -> tuple[ir.Expr, int]:
+        if isinstance(x, Constant):
+            return ir.Literal(x.dtype, x.value), 0
+        if x in self._derived:
+            var = self._derived[x]
+            return (var if x.dtype == ir.INDEX else ir.Cast(x.dtype, var)), 0
+        if x in self._shapes.symbols:
+            return self._given[self._shapes.symbols[x]], 0
+        if x in self._exprs:
+            return self._exprs[x]
+        self.reads_values = True
+        return ir.Load(x.dtype, self._buffers[x], ir.index(0)), 0
+
+    def layout(self, start: ir.Expr, count: ir.Expr, alignment: int) -> ir.Expr:
+        """Where the next slot of the workspace starts, in bytes, after one of `count` bytes."""
+        rounded: ir.Expr = ir.Operation(ir.INDEX, "bitwise_and", (count + (alignment - 1), ir.index(-alignment)))
+        if isinstance(count, ir.Literal):
+            rounded = ir.index(-(-int(count.value) // alignment) * alignment)
+            if isinstance(start, ir.Literal):
+                return ir.index(int(start.value) + int(rounded.value))
+        return self._define("slot", rounded if start == ir.index(0) else start + rounded)
+
+    def finish(self, total: ir.Expr) -> int:
+        """Add the size of the workspace; its position."""
+        return self.position_of(self._define("workspace_bytes", total))
+
+    def _define(self, name: str | None, expr: ir.Expr) -> ir.Var:
+        var = ir.Var(ir.INDEX, self._names.fresh(name, "n"))
+        self.plan.append(ir.Declare(var, expr))
+        self._vars.append(var)
+        return var
