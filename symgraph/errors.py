@@ -23,6 +23,10 @@ class GradientError(GraphError, ValueError):
     """A gradient that does not exist: a cost that is no scalar, an integer variable, no path from it to the cost."""
 
 
+class IndexingError(GraphError, IndexError):
+    """An index that the array does not have: a position out of range, or more indices than axes."""
+
+
 class MissingInputError(GraphError, ValueError):
     """A function needs the value of a variable that is neither an input nor given."""
 
