@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from codegen import ir
 from symgraph.errors import DtypeError, GraphError
 from symgraph.graph.provenance import Origin, current_origin
 from symgraph.graph.syntax import SYNTAX, Syntax
-from symgraph.graph.types import TensorType, format_shape
+from symgraph.graph.types import NEW_VARIABLE, TensorType, format_shape
 from symgraph.graph.values import as_array, as_constant
 from symgraph.options import config
 
@@ -56,6 +57,9 @@ class Variable(Syntax):
 
     def __str__(self) -> str:
         return str(SYNTAX["str"](self))
+
+
+NEW_VARIABLE.append(Variable)
 
 
 class Constant(Variable):
@@ -210,7 +214,7 @@ class Op:
 
     def __init_subclass__(cls) -> None:
         needed = ("infer_type", "reference", "gradient", "examples")
-        missing = [m for m in needed if getattr(cls, m) is getattr(Op, m)]
+        missing = [m for m in needed if next(c for c in cls.__mro__ if m in vars(c)) is Op]
         ways = [w for w in ("element", "expand", "loops") if hasattr(cls, w)] + ["alias"] * cls.alias
         if missing or len(ways) != 1:
             raise TypeError(
@@ -238,6 +242,13 @@ class Op:
         """The lengths of the result, as int64 scalars; `same(a, b)` declares two lengths equal."""
         return inputs[0].shape
 
+    def stretches(self, shapes: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> Iterable[tuple[int, tuple[int, ...]]]:
+        """Which operands broadcast: (number, shape that it is stretched to, aligned at the right), from actual shapes.
+
+        An unknown length of such an operand is taken to equal its partner, until a call shows that it is 1.
+        """
+        return ()
+
     def checks(self, *inputs: Sized) -> Iterable[Variable]:
         """Bool scalars that must hold before the result may be computed, such as indices within bounds."""
         return ()
@@ -251,7 +262,8 @@ class Op:
     def parameters(self) -> list[str]:
         """The fields, as in `axis=0`, but for what the label tells already."""
         texts: list[str] = []
-        for name in getattr(self, "__dataclass_fields__", ()):
+        names: list[str] = [f.name for f in fields(self)] if is_dataclass(self) else []
+        for name in names:
             value = getattr(self, name)
             if name == "axes" and isinstance(value, tuple):
                 texts.append(f"axis={value[0] if len(value) == 1 else value}")
@@ -262,9 +274,12 @@ class Op:
     def format(self, *operands: Written) -> str | tuple[str, str]:
         """How people write the op: a text that binds as an atom, such as `f"{x:atom}.T"`, or (text, its level).
 
-        By default a call, `sum(x, axis=0)`, of the label, the operands and the parameters.
+        By default a call, `sum(x, axis=0)`, of the label, the operands and the parameters; all axes go unsaid.
         """
-        return f"{self.label}({', '.join([*[f'{x}' for x in operands], *self.parameters])})"
+        arguments = [f"{x}" for x in operands]
+        all_axes = operands and getattr(self, "axes", None) == tuple(range(operands[0].type.ndim))
+        parameters = [text for text in self.parameters if not (all_axes and text.startswith("axis="))]
+        return f"{self.label}({', '.join(arguments + parameters)})"
 
 
 def located(error: GraphError, inputs: Sequence[Variable], origin: Origin) -> GraphError:

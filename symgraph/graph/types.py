@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"
 FLOATS = ("float32", "float64")
 
 Shape = tuple[int | None, ...]
+
+NEW_VARIABLE: list[Callable[..., Any]] = []  # node.py, which knows variables, puts their class here
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,10 @@ class TensorType:
     def broadcastable(self) -> tuple[bool, ...]:
         """Theano's word: which lengths are known to be 1."""
         return tuple(n == 1 for n in self.shape)
+
+    def __call__(self, name: str | None = None) -> Any:
+        """A new variable of this type."""
+        return NEW_VARIABLE[0](self, name)
 
     def __str__(self) -> str:
         return f"{self.dtype} {format_shape(self.shape)}"
