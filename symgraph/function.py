@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from codegen.toolchain import Toolchain, find_toolchain
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.syntax import SYNTAX
-from symgraph.graph.traverse import leaves
+from symgraph.graph.traverse import leaves, substitute
 from symgraph.graph.types import Shape
 from symgraph.interpreter import evaluate
 from symgraph.launch import Launcher
 from symgraph.lower.names import identifier
-from symgraph.lower.program import Lowered, lower
+from symgraph.lower.program import lower
+from symgraph.lower.sizes import NeedsArray
 from symgraph.options import Options, environment
 from symgraph.rewrite.pipeline import Rewritten, rewrite
 from symgraph.signature import Signature, make_signature
@@ -57,10 +58,7 @@ class Variant:
     """One compilation: for any lengths that its entry checks let pass."""
 
     launcher: Launcher
-    lowered: Lowered
     rewritten: Rewritten
-    c_source: str
-    c_path: Path
     timings: Mapping[str, float]
 
 
@@ -134,7 +132,7 @@ class Function:
         """What the next variant may take for granted; raises the error of a call that cannot succeed."""
         facts = stretched(self._roots, self._values(arrays))
         for variant in self._variants:
-            for shared, old in zip(variant.lowered.shared, variant.launcher.assumed, strict=True):
+            for shared, old in variant.launcher.assumed:
                 if any(n is not None and n != m for n, m in zip(old, shared.storage.shape, strict=True)):
                     self._varying.add(shared)
         return facts
@@ -151,7 +149,6 @@ class Function:
     # -- compilation
 
     def _compile(self, facts: Facts, before: float) -> None:
-        assert self._toolchain is not None
         clock = _Clock(before)
         roots, stand_ins = self._refined(facts)
         clock.lap("refine")
@@ -163,26 +160,47 @@ class Function:
             (stand_ins.get(s, s), new) for (s, _), new in zip(self.updates, rewritten.outputs[count:], strict=True)
         )
         needed = [s for s in self.signature.shared if stand_ins.get(s, s) in used or any(s is t for t, _ in self.updates)]
+        inputs = [stand_ins.get(x, x) for x in self.inputs]
+        shared = {stand_ins.get(s, s): s for s in needed}
         name = identifier(self.name, "compute")
-        lowered = lower(
-            [stand_ins.get(x, x) for x in self.inputs], rewritten.outputs[:count], updates,
-            [stand_ins.get(s, s) for s in needed], name=name, comment=self._comment(), fuse=self.options.fuse,
-        )  # fmt: skip
-        originals = {stand_ins.get(s, s): s for s in needed}
-        results = tuple(replace(r, replaces=originals.get(r.replaces)) if r.replaces is not None else r for r in lowered.results)
-        assumed = [x.type.shape for x in lowered.shared]
-        lowered = replace(lowered, shared=tuple(needed), results=results)
+        launcher = self._build(inputs, rewritten.outputs[:count], updates, shared, roots, name, clock)
+        self._variants.insert(0, Variant(launcher, rewritten, clock.laps))
+        del self._variants[VARIANTS_KEPT:]
+
+    def _build(
+        self,
+        inputs: Sequence[Variable],
+        outputs: Sequence[Variable],
+        updates: Sequence[tuple[Variable, Variable]],
+        shared: Mapping[Variable, SharedVariable],
+        written: Sequence[Variable],
+        name: str,
+        clock: _Clock,
+    ) -> Launcher:
+        """Lower, print and load. Lengths that only a computation tells come from programs of their own, run before."""
+        assert self._toolchain is not None
+        before: list[Launcher] = []
+        while True:
+            try:
+                lowered = lower(
+                    inputs, outputs, updates, list(shared), written=written, name=name, comment=self._comment(),
+                    fuse=self.options.fuse,
+                )  # fmt: skip
+                break
+            except NeedsArray as need:
+                length = Variable(need.value.type, need.value.name or "length", None, need.value.origin)
+                before.append(self._build(inputs, [need.value], [], shared, (), f"{name}_length", clock))
+                inputs = [*inputs, length]
+                wanted = substitute([*outputs, *(new for _, new in updates)], {need.value: length})
+                outputs = wanted[: len(outputs)]
+                updates = [(s, new) for (s, _), new in zip(updates, wanted[len(outputs) :], strict=True)]
         clock.lap("lower")
         text = print_program(lowered.program)
         clock.lap("print")
         blas = _blas() if lowered.program.uses_blas else None
-        module = load(
-            text, name=name, uses_blas=blas is not None, toolchain=self._toolchain, cache=_cache(self.options), blas=blas
-        )
-        launcher = Launcher(lowered, module, assumed)
+        module = load(text, name=name, uses_blas=blas is not None, toolchain=self._toolchain, cache=_cache(self.options), blas=blas)
         clock.lap("compile")
-        self._variants.insert(0, Variant(launcher, lowered, rewritten, text, module.source_path, clock.laps))
-        del self._variants[VARIANTS_KEPT:]
+        return Launcher(lowered, module, shared, text, before)
 
     def _refined(self, facts: Facts) -> tuple[list[Variable], dict[Variable, Variable]]:
         """The roots with what is known of lengths: the facts, and the present shapes of shared variables that keep theirs."""
@@ -211,12 +229,12 @@ class Function:
     @property
     def c_source(self) -> str:
         """The C that the last call ran, or that the next one is expected to run. Empty when interpreted."""
-        return self._variants[0].c_source if self._variants else ""
+        return self._variants[0].launcher.c_source if self._variants else ""
 
     @property
     def c_path(self) -> Path | None:
         """The file of that C. None when interpreted."""
-        return self._variants[0].c_path if self._variants else None
+        return self._variants[0].launcher.module.source_path if self._variants else None
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -228,7 +246,7 @@ class Function:
         """The graph as written and as compiled."""
         variant = self._variants[0] if self._variants else None
         rewritten = tuple(variant.rewritten.outputs) if variant else tuple(self._roots)
-        return Graphs(self.inputs, self.outputs, self.updates, rewritten, variant.lowered.regions if variant else ())
+        return Graphs(self.inputs, self.outputs, self.updates, rewritten, variant.launcher.lowered.regions if variant else ())
 
     def __repr__(self) -> str:
         takes = ", ".join(x.label for x in self.signature.inputs)
@@ -275,7 +293,7 @@ class _Clock:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps[stage] = now - self._last
+        self.laps[stage] = self.laps.get(stage, 0.0) + now - self._last
         self._last = now
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from codegen.module import Module
+from symgraph.graph.node import SharedVariable, Variable
 from symgraph.graph.types import Shape
 from symgraph.lower.program import Lowered
 
@@ -18,12 +19,23 @@ ALIGNMENT = 64
 class Launcher:
     """Calls one compiled program. Not safe for several threads at once: the caller holds a lock."""
 
-    def __init__(self, lowered: Lowered, module: Module, assumed: Sequence[Shape]):
+    def __init__(
+        self,
+        lowered: Lowered,
+        module: Module,
+        shared: Mapping[Variable, SharedVariable],
+        c_source: str,
+        before: Sequence[Launcher] = (),
+    ):
+        """`shared` tells what the leaves of the program stand for; `before` compute lengths that it takes as last inputs."""
         self.lowered = lowered
-        self.assumed = tuple(assumed)  # the shapes of shared variables, None for a length that is open
+        self.c_source = "\n".join([*(launcher.c_source for launcher in before), c_source])
+        self.assumed: list[tuple[SharedVariable, Shape]] = [(shared[x], x.type.shape) for x in lowered.shared]
         self.module = module
         ffi = module.ffi
         count = len(lowered.inputs) + len(lowered.shared) + len(lowered.constants) + len(lowered.results)
+        self._before = tuple(before)
+        self._shared = [shared[x] for x in lowered.shared]
         self._new = ffi.new
         self._address = ffi.from_buffer
         self._pointers = ffi.new("void *[]", count)
@@ -36,14 +48,19 @@ class Launcher:
         self._workspace = np.empty(0, np.uint8)
         self._workspace_address: Any = ffi.NULL
         self._dtypes = [np.dtype(result.dtype) for result in lowered.results]
-        self._grown = [(k, r.replaces) for k, r in enumerate(lowered.results) if r.replaces is not None]
+        self._grown = [(k, shared[r.replaces]) for k, r in enumerate(lowered.results) if r.replaces is not None]
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
         """The results for checked arrays, shared variables updated; None, and nothing changed, where a check fails."""
+        for launcher in self._before:
+            lengths = launcher(arrays)
+            if lengths is None:
+                return None
+            arrays = [*arrays, *lengths]
         pointers, address = self._pointers, self._address
         for k, array in enumerate(arrays):
             pointers[k] = address(array)
-        for k, shared in enumerate(self.lowered.shared):
+        for k, shared in enumerate(self._shared):
             if shared.storage is not self._storages[k]:
                 self._adopt(k, shared.storage)
         key = tuple([array.shape for array in arrays])

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from symgraph.graph.node import Apply, Variable
+from symgraph.graph.node import Apply, Constant, Variable
 from symgraph.graph.traverse import ancestors, toposort
 from symgraph.graph.types import Shape, TensorType
+from symgraph.graph.values import as_constant
 from symgraph.interpreter import evaluate
-from symgraph.ops.elementwise import Elementwise, Unbroadcast
-from symgraph.ops.layout import BroadcastTo, SpecifyShape
+from symgraph.lower.shapes import SizedOperand
+from symgraph.ops.layout import SpecifyShape
 
 Facts = dict[Variable, Shape]  # lengths that are known of a variable beyond its type; None where nothing is
 
@@ -48,22 +49,41 @@ def stretched(roots: Sequence[Variable], values: Mapping[Variable, np.ndarray]) 
     evaluate(roots, values, trace)
     facts: Facts = {}
     for node in toposort(roots):
-        if isinstance(node.op, Elementwise):
-            operands, whole = node.inputs, trace[node.output].shape
-        elif isinstance(node.op, BroadcastTo):
-            operands, whole = node.inputs[:1], trace[node.output].shape
-        elif isinstance(node.op, Unbroadcast):
-            operands, whole = node.inputs[1:], trace[node.inputs[0]].shape
-        else:
-            continue
-        for x in operands:
-            own = trace[x].shape
-            partner = whole[len(whole) - len(own) :]
-            known = zip(x.type.shape, own, partner, strict=True)
-            ones = tuple(1 if k is None and n == 1 != m else None for k, n, m in known)
-            if any(ones):
-                facts[x] = _merged(facts.get(x, (None,) * x.ndim), ones)
+        for x, axis in _stretched_axes(node, trace):
+            ones: list[int | None] = [None] * x.ndim
+            ones[axis] = 1
+            facts[x] = _merged(facts.get(x, (None,) * x.ndim), tuple(ones))
     return facts
+
+
+def _stretched_axes(node: Apply, trace: Mapping[Variable, np.ndarray]) -> list[tuple[Variable, int]]:
+    """The axes of a node's operands that are 1 where the op declares them equal to a length that is not."""
+    lengths: dict[Variable, np.ndarray] = {}
+    tags: dict[Variable, tuple[Variable, int]] = {}
+
+    def sized(x: Variable) -> SizedOperand:
+        own = []
+        for axis, n in enumerate(trace[x].shape):
+            length = Variable(TensorType("int64"))
+            lengths[length] = np.asarray(n)
+            tags[length] = (x, axis)
+            own.append(length)
+        scalar = x.ndim == 0 and not x.type.is_float
+        return SizedOperand(x, Constant(as_constant(trace[x])) if scalar else x, tuple(own))
+
+    found: list[tuple[Variable, int]] = []
+
+    def same(left: Variable, right: Variable) -> Variable:
+        a, b = (int(v) for v in evaluate([left, right], lengths))
+        for n, value, partner in ((left, a, b), (right, b, a)):
+            if value == 1 != partner and n in tags:
+                x, axis = tags[n]
+                if x.type.shape[axis] is None:
+                    found.append((x, axis))
+        return left if a != 1 else right
+
+    node.op.shape(same, *map(sized, node.inputs))
+    return found
 
 
 def _merged(first: Shape, second: Shape) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from symgraph.graph.node import Apply, Constant, Variable
 
@@ -14,7 +14,7 @@ def toposort(outputs: Iterable[Variable], stop: Iterable[Variable] = ()) -> list
     """
     order: list[Apply] = []
     done: set[Apply] = set()
-    leaves = set(stop)
+    leaves = stop if isinstance(stop, (Mapping, Set)) else set(stop)  # a large one is not copied
     for output in outputs:
         stack = [output] if output.owner is not None and output not in leaves else []
         while stack:

@@ -276,16 +276,17 @@ class _NestBuilder:
                         out.append(ir.Declare(value.var, self._written_out(value.expr, value)))
             here = [s for s in sinks if s.depth == depth and all(n in visible for n in s.needs)]
             for sink in here:
-                out += self._do(sink)
-                if isinstance(sink, Accumulation):
+                if isinstance(sink, Accumulation) and sink.complete == depth:  # over no loops at all
+                    out += _start(sink)
                     visible.add(sink)
+                out += self._do(sink)
             ready = self._ready(depth, [s for s in sinks if s.depth > depth], visible)
             if ready:
                 finished = [s for s in ready if isinstance(s, Accumulation) and s.complete == depth]
                 for sink in finished:
                     out += _start(sink)
                 body = tuple(self._schedule(depth + 1, ready, visible))
-                out.append(_loop(LOOP_INDICES[depth], self.extents[depth], body, ready))
+                out.append(_loop(depth, self.extents[depth], body, ready))
                 visible.update(finished)
             handled = {*here, *ready}
             assert handled, "a nest whose parts wait for each other"
@@ -344,6 +345,8 @@ class _NestBuilder:
         position: ir.Expr = ir.index(0)
         for i, extent in zip(reduction.over, reduction.extents, strict=True):
             position = add(multiply(position, extent), i)
+        if self.flat:
+            position = LOOP_INDICES[0]
         return [
             ir.Declare(candidate, term),
             ir.If(better, (ir.Assign(sink.best, candidate), ir.Assign(sink.var, position))),
@@ -423,11 +426,12 @@ def _start(sink: Accumulation) -> list[ir.Stmt]:
     ]
 
 
-def _loop(index: ir.Var, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequence[Sink]) -> ir.For:
+def _loop(depth: int, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequence[Sink]) -> ir.For:
     """A loop; if it is innermost and its iterations may run side by side, a vector loop."""
-    accumulations = [s for s in sinks if isinstance(s, Accumulation)]
+    index = LOOP_INDICES[depth]
+    carried = [s for s in sinks if isinstance(s, Accumulation) and s.complete <= depth]
     plain = all(isinstance(s, (ir.Declare, ir.Assign, ir.Store)) for s in body)
     moves = all(index in set(walk(s.offset)) for s in sinks if isinstance(s, Write))
-    simd = plain and moves and all(s.reduction.kind in ("add", "mul") for s in accumulations)
-    sums = tuple(("+" if s.reduction.kind == "add" else "*", s.var) for s in accumulations) if simd else ()
+    simd = plain and moves and all(s.reduction.kind in ("add", "mul") for s in carried)
+    sums = tuple(("+" if s.reduction.kind == "add" else "*", s.var) for s in carried) if simd else ()
     return ir.For(index, extent, body, simd, sums)

@@ -10,15 +10,16 @@ from codegen.dtypes import itemsize
 from codegen.runtime import is_routine
 from codegen.transform import share_kernels
 from codegen.visit import buffers, free_variables, statements
-from symgraph.graph.node import Apply, Constant, SharedVariable, Variable
+from symgraph.graph.node import Apply, Constant, Variable
 from symgraph.graph.printing import excerpt
+from symgraph.graph.traverse import toposort
 from symgraph.lower.buffers import ALIGNMENT, Layout, LayoutPlanner
 from symgraph.lower.elements import Elements, is_one
 from symgraph.lower.loops import build_nest
 from symgraph.lower.names import Names
 from symgraph.lower.regions import LoopStep, Placement, Region, Schedule, multiply, partition
 from symgraph.lower.shapes import Shapes, infer_shapes
-from symgraph.lower.sizes import Sizes
+from symgraph.lower.sizes import NeedsArray, Sizes
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Result:
     dtype: str
     lengths: tuple[int, ...]
     positions: tuple[int | None, ...]
-    replaces: SharedVariable | None = None  # the shared variable whose new value this is, if it does not fit in the old
+    replaces: Variable | None = None  # the shared variable whose new value this is, if its lengths may differ from the old
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Lowered:
 
     program: ir.Program
     inputs: tuple[Variable, ...]
-    shared: tuple[SharedVariable, ...]
+    shared: tuple[Variable, ...]
     constants: tuple[Constant, ...]
     results: tuple[Result, ...]
     given_count: int
@@ -50,9 +51,10 @@ class Lowered:
 def lower(
     inputs: Sequence[Variable],
     outputs: Sequence[Variable],
-    updates: Sequence[tuple[SharedVariable, Variable]],
-    shared: Sequence[SharedVariable],
+    updates: Sequence[tuple[Variable, Variable]],
+    shared: Sequence[Variable],
     *,
+    written: Sequence[Variable] = (),
     name: str,
     comment: str = "",
     fuse: bool = True,
@@ -61,9 +63,10 @@ def lower(
 
     inputs, shared: the leaves that the caller passes, in this order
     outputs, updates: rewritten expressions over these leaves and constants
+    written: the expressions as they were written: what they need to be equal is checked even where it was rewritten away
     name: a C identifier
     """
-    return _Lowering(inputs, outputs, updates, shared, name, fuse).run(comment)
+    return _Lowering(inputs, outputs, updates, shared, written, name, fuse).run(comment)
 
 
 class _Lowering:
@@ -71,8 +74,9 @@ class _Lowering:
         self,
         inputs: Sequence[Variable],
         outputs: Sequence[Variable],
-        updates: Sequence[tuple[SharedVariable, Variable]],
-        shared: Sequence[SharedVariable],
+        updates: Sequence[tuple[Variable, Variable]],
+        shared: Sequence[Variable],
+        written: Sequence[Variable],
         name: str,
         fuse: bool,
     ):
@@ -81,7 +85,7 @@ class _Lowering:
         self.updates = tuple(updates)
         roots = [*outputs, *(new for _, new in updates)]
         self.inputs, self.shared = tuple(inputs), tuple(shared)
-        self.shapes: Shapes = infer_shapes(roots, [*inputs, *shared, *roots_without_owner(roots)])
+        self.shapes: Shapes = infer_shapes(roots, [*inputs, *shared, *(x for x in roots if isinstance(x, Constant))], written)
         self.names = Names()
         self.names.fresh(name)
         self.buffers: dict[Variable, ir.Buffer] = {}
@@ -92,6 +96,7 @@ class _Lowering:
         self.array_conditions = [(c, x) for c, x in self.shapes.conditions if not self.shapes.is_host(c)]
         conditions = list(dict.fromkeys(c for c, _ in self.array_conditions))
         self.schedule: Schedule = partition([*roots, *conditions], self.elements, self.array_conditions, fuse)
+        self.computed = {node.output for node in toposort(roots)}
         self.constants = tuple(self._array_constants())
         for x in self.constants:
             self.buffers[x] = ir.Buffer(self.names.fresh(x.name, "constant"), x.dtype)
@@ -241,7 +246,7 @@ class _Lowering:
         return out
 
     def _copies(
-        self, results: dict[int, Variable], fixed: dict[SharedVariable, Variable], taken_over: set[Variable]
+        self, results: dict[int, Variable], fixed: dict[Variable, Variable], taken_over: set[Variable]
     ) -> list[ir.Stmt]:
         """Results that were computed elsewhere, and new values of shared variables that could not replace the old at once."""
         out: list[ir.Stmt] = []
@@ -297,7 +302,11 @@ class _Lowering:
                     if known is not None:
                         found.append((_equal(self.sizes.given_of(x, axis), ir.index(known)), f"{x.name or 'input'}.shape[{axis}] is {known}"))
             for left, right in self.shapes.equalities:
-                found.append((_equal(self.sizes.raw(left), self.sizes.raw(right)), "lengths that must be equal"))
+                try:
+                    found.append((_equal(self.sizes.raw(left), self.sizes.raw(right)), "lengths that must be equal"))
+                except NeedsArray as need:
+                    if need.value in self.computed:
+                        raise  # else it was rewritten away, and nobody computes it for a check alone
             for condition, x in self.shapes.conditions:
                 if self.shapes.is_host(condition) and not (isinstance(condition, Constant) and condition.value):
                     holds = self.sizes.raw(condition)
@@ -318,7 +327,7 @@ class _Lowering:
             out.append(ir.If(ir.Operation("bool", "logical_not", (holds,)), (ir.Fail(code),)))
         return out
 
-    def _result(self, x: Variable, replaces: SharedVariable | None) -> Result:
+    def _result(self, x: Variable, replaces: Variable | None) -> Result:
         lengths = self.shapes.of(x)
         positions = tuple(self.sizes.position(n) for n in lengths)
         known = tuple(int(n.value) if isinstance(n, Constant) else 0 for n in lengths)
@@ -379,11 +388,6 @@ class PlacedArray:
         for i, extent in zip(index, extents, strict=True):
             offset = i if offset == ir.index(0) else multiply(offset, extent) + i
         return offset if self.placement.offset == ir.index(0) else self.placement.offset + offset
-
-
-def roots_without_owner(roots: Sequence[Variable]) -> list[Variable]:
-    """The constants among roots, which no node would lead to."""
-    return [x for x in roots if isinstance(x, Constant)]
 
 
 def _nodes_of(step: Region | LoopStep) -> list[Apply]:

@@ -67,7 +67,7 @@ class Shapes:
         return kept
 
     def is_host(self, x: Variable) -> bool:
-        """Whether an integer scalar can be computed from lengths and scalar inputs alone, before any array is touched."""
+        """Whether an integer or bool scalar follows from lengths and scalar inputs alone, before any array is touched."""
         return x in self._host
 
     def canonical(self, x: Variable) -> Variable:
@@ -85,7 +85,7 @@ class Shapes:
             self.values[x] = self.lengths[node.inputs[0]][node.op.axis]
             return
         inputs = tuple(self._leaf(y) if y.owner is None else self.values.get(y, y) for y in node.inputs)
-        if not isinstance(node.op, (Elementwise, Cast)) or not all(y in self._host for y in inputs):
+        if not isinstance(node.op, (Elementwise, Cast)) or any(y.type.is_float or y.ndim for y in inputs):
             self.values[x] = x
             return
         inputs = tuple(self.find(y) for y in inputs)
@@ -96,7 +96,8 @@ class Shapes:
         if key not in self._numbered:
             new = Apply(node.op, inputs, x.origin, x.name).output if inputs != node.inputs else x
             self._numbered[key] = self.values[new] = new
-            self._host[new] = None
+            if all(y in self._host for y in inputs):
+                self._host[new] = None
         self.values[x] = self._numbered[key]
 
     def _leaf(self, x: Variable) -> Variable:
@@ -134,25 +135,39 @@ class Shapes:
         self.lengths[x] = tuple(lengths)
 
 
-def infer_shapes(outputs: Sequence[Variable], leaves: Iterable[Variable]) -> Shapes:
-    """The lengths of every value that `outputs` need, over symbols for the lengths of `leaves`; linear in the graph."""
+def infer_shapes(outputs: Sequence[Variable], leaves: Iterable[Variable], written: Sequence[Variable] = ()) -> Shapes:
+    """The lengths of every value that `outputs` need, over symbols for the lengths of `leaves`; linear in the graph.
+
+    Lengths that must be equal in `written`, the expressions before they were rewritten, count as well.
+    """
     shapes = Shapes()
     for x in leaves:
         shapes.add_leaf(x)
+    for node in toposort(written):
+        _infer_node(shapes, node)
     for node in toposort(outputs):
-        for x in node.inputs:
-            if x not in shapes.lengths:
-                shapes.add_leaf(x)
-        operands = [_operand(shapes, x) for x in node.inputs]
-        declared = node.op.shape(shapes.same, *operands)
-        shapes.lengths[node.output] = tuple(
-            shapes.find(shapes.canonical(n)) if known is None else shapes.canonical(as_variable(known))
-            for n, known in zip(declared, node.output.type.shape, strict=True)
-        )
-        shapes._number(node)
-        for condition in node.op.checks(*operands):
-            shapes.conditions.append((shapes.canonical(condition), node.output))
+        _infer_node(shapes, node, conditions=True)
     return shapes
+
+
+def _infer_node(shapes: Shapes, node: Apply, conditions: bool = False) -> None:
+    """Give the output of a node its lengths; with `conditions`, note also what must hold before it is computed."""
+    for x in node.inputs:
+        if x not in shapes.lengths:
+            shapes.add_leaf(x)
+    operands = [_operand(shapes, x) for x in node.inputs]
+    declared = node.op.shape(shapes.same, *operands)
+    shapes.lengths[node.output] = tuple(
+        shapes.find(shapes.canonical(n)) if known is None else shapes.canonical(as_variable(known))
+        for n, known in zip(declared, node.output.type.shape, strict=True)
+    )
+    shapes._number(node)
+    for condition in node.op.checks(*operands) if conditions else ():
+        holds = shapes.canonical(condition)
+        if not shapes.is_host(holds):
+            for inner in toposort([condition], stop=shapes.lengths):
+                _infer_node(shapes, inner)
+        shapes.conditions.append((holds, node.output))
 
 
 def _operand(shapes: Shapes, x: Variable) -> SizedOperand:

@@ -17,6 +17,14 @@ from symgraph.ops.elementwise import Cast, Elementwise
 DEEPEST_EXPRESSION = 5  # beyond this a part gets a local variable of its own
 
 
+class NeedsArray(Exception):
+    """A length depends on `value`, an integer scalar that only a computation on arrays can tell."""
+
+    def __init__(self, value: Variable):
+        super().__init__(value)
+        self.value = value
+
+
 class Sizes:
     """The sizes of one function. They are added as they are asked for, and keep their positions.
 
@@ -75,14 +83,18 @@ class Sizes:
         return [*self._given.values(), *self._vars].index(size)  # type: ignore[arg-type]
 
     def raw(self, n: Variable) -> ir.Expr:
-        """An integer or bool scalar as an expression over the sizes given, without regard to what it is declared equal to."""
-        for node in toposort([n], stop=[*self._exprs, *self._shapes.symbols]):
-            parts = [self._part(x) for x in node.inputs]
+        """An integer or bool scalar as an expression over the sizes given, without regard to what it is declared equal to.
+
+        Raises NeedsArray where it depends on more than these.
+        """
+        for node in toposort([n], stop=self._exprs):
             op = node.op
+            if not isinstance(op, (Cast, Elementwise)):
+                raise NeedsArray(node.output)
+            parts = [self._part(x) for x in node.inputs]
             if isinstance(op, Cast):
                 expr: ir.Expr = ir.Cast(op.dtype, parts[0][0])
             else:
-                assert isinstance(op, Elementwise)
                 expr = op.function.c(*[e for e, _ in parts])
             depth = 1 + max((d for _, d in parts), default=0)
             if depth > DEEPEST_EXPRESSION:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from codegen import ir
-from symgraph.errors import DtypeError, GradientError
-from symgraph.graph.node import Apply, Constant, Example, Op, Operand, Same, Sized, Variable, Written, as_variable
+from symgraph.errors import DtypeError
+from symgraph.graph.node import Apply, Constant, Example, Op, Operand, Placed, Same, Sized, Variable, Written, as_variable
 from symgraph.graph.printing import infix
-from symgraph.graph.types import DTYPES, TensorType, broadcast_shapes, float_for, format_shape
+from symgraph.graph.types import DTYPES, TensorType, broadcast_shapes, format_shape
 from symgraph.graph.values import as_constant
+from symgraph.ops.elementary import switch
 from symgraph.ops.scalar import NODE_BUILDER, SCALAR_FUNCTIONS, ScalarFunction, Weak
 
 
@@ -55,7 +57,7 @@ class Elementwise(Op):
         if self.function.derivatives is None:
             return [None] * len(inputs)
         return [
-            unbroadcast(_share(derivative, inputs, out, g), x) if x.type.is_float else None
+            _share(derivative(*inputs, out), x, g) if x.type.is_float and derivative is not None else None
             for x, derivative in zip(inputs, derivatives(self.function), strict=True)
         ]
 
@@ -78,23 +80,40 @@ class Elementwise(Op):
         for function in SCALAR_FUNCTIONS.values():
             ranges = function.domain or ((-3.0, 3.0),) * function.arity
             for shape in ((2, 3), ()):
-                yield function, [rng.uniform(low, high, shape) for low, high in ranges]
+                fixed = [low for low, high in ranges if low == high]  # a parameter, as of polygamma
+                numbers = [rng.uniform(low, high, shape) for low, high in ranges[len(fixed) :]]
+                dtypes = sampled(function)[len(fixed) :]
+                yield partial(function, *fixed), [_sample(x, dtype) for x, dtype in zip(numbers, dtypes, strict=True)]
+
+
+def sampled(function: ScalarFunction) -> tuple[str, ...]:
+    """The dtypes of a function's operands when its arguments are floats; or integers, where it takes no floats."""
+    try:
+        return function.types(("float64",) * function.arity)[:-1]
+    except DtypeError:
+        return function.types(("int64",) * function.arity)[:-1]
+
+
+def _sample(x: np.ndarray, dtype: str) -> np.ndarray:
+    return np.asarray(x > 0 if dtype == "bool" else np.rint(x) if dtype == "int64" else x).astype(dtype)
 
 
 ONE = Constant(as_constant(1))
 
 
-def align(index: tuple[ir.Expr, ...], x: Operand) -> tuple[ir.Expr, ...]:
+def align(index: tuple[ir.Expr, ...], x: Operand | Placed) -> tuple[ir.Expr, ...]:
     """The part of a result's index that picks an operand's element: right-aligned, 0 along lengths of 1."""
     own = index[len(index) - x.type.ndim :]
     return tuple(ir.index(0) if n == 1 else i for i, n in zip(own, x.type.shape, strict=True))
 
 
-def _share(derivative: Any, inputs: Sequence[Variable], out: Variable, g: Variable) -> Variable:
-    factor = derivative(*inputs, out)
-    if isinstance(factor, Variable):
-        return g * factor
-    return g if factor == 1 else -g if factor == -1 else g * factor
+def _share(factor: Any, x: Variable, g: Variable) -> Variable:
+    """The gradient that reaches `x`, given its factor; never 0 times an infinite `g`, which would be NaN."""
+    if not isinstance(factor, Variable):
+        if factor == 0:
+            return x.zeros_like()
+        return unbroadcast(g if factor == 1 else -g if factor == -1 else g * factor, x)
+    return unbroadcast(switch(factor, g, 0) if factor.dtype == "bool" else g * cast(factor, g.dtype), x)
 
 
 def derivatives(function: ScalarFunction) -> Sequence[Any]:
@@ -107,13 +126,14 @@ def derivatives(function: ScalarFunction) -> Sequence[Any]:
 
 
 def build(function: ScalarFunction, *args: Any) -> Variable:
-    """The node of a scalar function: operands cast to the dtypes it computes in; Python numbers take their partners' dtype.
+    """The node of a scalar function: operands cast to the dtypes it computes in, Python numbers to their partners'.
 
-    Raises DtypeError where the function has no such dtypes or a Python number does not fit, ShapeError where shapes do not broadcast.
+    Raises DtypeError where the function has no such dtypes or a Python number does not fit, ShapeError where the shapes
+    do not broadcast.
     """
     kinds = tuple(_kind(x) for x in args)
     operands = [x if isinstance(kind, type) else as_variable(x) for x, kind in zip(args, kinds, strict=True)]
-    dtypes = function.types(tuple(kind if isinstance(kind, type) else x.dtype for x, kind in zip(operands, kinds, strict=True)))
+    dtypes = function.types(tuple(kind or x.dtype for x, kind in zip(operands, kinds, strict=True)))
     cast_operands = tuple(cast(x, dtype) for x, dtype in zip(operands, dtypes, strict=False))
     return Apply(Elementwise(function), cast_operands).output
 
@@ -205,6 +225,9 @@ class Unbroadcast(Op):
         return [gg.broadcast_to(g.shape), None]
 
     def shape(self, same: Same, g: Sized, x: Sized) -> Sequence[Variable]:
+        for n, m, known in zip(g.shape[len(g.shape) - len(x.shape) :], x.shape, x.variable.type.shape, strict=True):
+            if known != 1:
+                same(n, m)
         return x.shape
 
     def expand(self, g: Variable, x: Variable) -> Variable:
