@@ -1,0 +1,79 @@
+"""The passes from the user's graph to the one that is lowered, in order, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from time import perf_counter
+
+from symgraph.graph.node import Apply, Op, Variable
+from symgraph.rewrite.canonicalize import CANONICALIZE, fold_constants
+from symgraph.rewrite.engine import Book, Step, apply_book
+from symgraph.rewrite.layouts import compose_dimshuffles
+from symgraph.rewrite.pattern import Graph, Rule, rule
+from symgraph.rewrite.specialize import FINISH, SPECIALIZE
+from symgraph.rewrite.stabilize import STABILIZE
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """What rewriting made of some outputs.
+
+    outputs: in the order given; each has the dtype and rank of the one it stands for, and at least its known lengths
+    trace: the rules that fired, in order
+    times: seconds that each pass took
+    """
+
+    outputs: tuple[Variable, ...]
+    trace: tuple[Step, ...]
+    times: dict[str, float]
+
+
+def rewrite(outputs: Sequence[Variable], *, optimize: bool = True) -> Rewritten:
+    """The same values by ops that become C: equal values merged, numerically stable, and with `optimize` cheaper.
+
+    The caller's variables are not changed. Lengths that ops declare equal are taken to be equal, so the entry checks
+    of the graph given must be made, not only those of the graph returned.
+
+    Raises RewriteError, naming the rule, where a rule is wrong.
+    """
+    trace: list[Step] = []
+    times: dict[str, float] = {}
+    current = list(outputs)
+    for number, (name, book) in enumerate(passes() if optimize else PLAIN):
+        started = perf_counter()
+        current = apply_book(book, current, trace, copy=number == 0)
+        times[name] = perf_counter() - started
+    return Rewritten(tuple(current), tuple(trace), times)
+
+
+@rule(on=Op, why="it is made of other ops")
+def expand(node: Apply, graph: Graph) -> Variable | None:
+    made_of = getattr(node.op, "expand", None)
+    return made_of(*node.inputs) if made_of is not None else None
+
+
+PLAIN = (("expand", Book(expand)),)
+
+
+@cache
+def passes() -> tuple[tuple[str, Book], ...]:
+    """The passes; made at the first compilation, for importing symgraph should be quick."""
+    stabilize = [_canonical(r) if isinstance(r, Rule) else r for r in STABILIZE]
+    return (
+        # First, so that the other books need to know only one spelling of each expression.
+        ("canonicalize", Book(*CANONICALIZE)),
+        # Before expansion, for softmax and its gradient are recognized as such. What it makes is again canonical.
+        ("stabilize", Book(*CANONICALIZE, *stabilize)),
+        # Now nothing looks for whole ops any more. What they are made of is canonical too, and merges with the rest.
+        ("expand", Book(expand, *CANONICALIZE, *SPECIALIZE)),
+        # Last, because it undoes parts of the canonical form, and counts uses that no other rule changes any more.
+        ("finish", Book(*FINISH, fold_constants, compose_dimshuffles)),
+    )
+
+
+def _canonical(pattern: Rule) -> Rule:
+    """A rule whose left side is spelled as the graph will be when it is tried."""
+    (before,) = apply_book(Book(*CANONICALIZE), [pattern.before])
+    return Rule(before, pattern.after, pattern.why, pattern.name, pattern.when)

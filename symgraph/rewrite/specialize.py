@@ -1,0 +1,253 @@
+"""Forms that cost less: one-hot rows instead of scattering, products that add to a matrix, powers as products.
+
+SPECIALIZE goes with the canonical form; FINISH undoes parts of it, where another spelling costs less, and comes last.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from symgraph.graph.node import Apply, Constant, Variable, as_variable
+from symgraph.ops.creation import Arange
+from symgraph.ops.elementary import add, eq, mul, neg, power, sqr, sqrt, sub, switch, true_divide
+from symgraph.ops.elementwise import cast
+from symgraph.ops.gather import Places, Scatter, Take
+from symgraph.ops.layout import length
+from symgraph.ops.linalg import Dot, Gemm
+from symgraph.ops.reduce import Sum
+from symgraph.rewrite.layouts import extent, is_zero
+from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
+from symgraph.rewrite.products import elementwise, product, terms
+
+CELLS = Places((0, 1))  # x[i, j]
+ROWS = Places((0,))  # x[i]
+
+
+# Elements at x[i, j] ------------------------------------------------------------------------------
+
+
+@rule(on=Take, why="only the elements that are taken are computed")
+def take_from_operands(node: Apply, graph: Graph) -> Variable | None:
+    """f(x, y)[i, j] of matrices is f(x[i, j], y[i, j]); of what is one column, x[i], of one row, x[j]."""
+    x, *indices = node.inputs
+    inner = elementwise(x)
+    if node.op != Take(CELLS) or inner is None or [i.ndim for i in indices] != [1, 1]:
+        return None
+    if not (graph.used_once(x) or inner.op.function in (add, sub, mul, neg)):  # type: ignore[attr-defined]
+        return None
+    result = inner.op(*[_cells(y, *indices) for y in inner.inputs])
+    return result if keeps_type(node.output, result) else None
+
+
+def _cells(x: Variable, i: Variable, j: Variable) -> Variable:
+    """The elements at [i, j] of a matrix that `x` broadcasts to, up to broadcasting."""
+    rows, columns = ((1, 1) + x.type.shape)[-2:]
+    if x.ndim == 2 and rows == 1:
+        x = x.dimshuffle(1)
+    if columns == 1 and x.ndim:
+        x = x.dimshuffle(*range(x.ndim - 1))
+    if x.ndim == 2:
+        return Take(CELLS)(x, i, j)
+    return Take(ROWS)(x, i if columns == 1 else j) if x.ndim else x
+
+
+@rule(on=Take, why="all rows, in their order")
+def take_all(node: Apply, graph: Graph) -> Variable | None:
+    x, index = node.inputs[:2]
+    return x if node.op == Take(ROWS) and _counts_rows(index, x, graph) else None
+
+
+@rule(on=Sum, why="each row is summed while it is written")
+def sum_of_scattered(node: Apply, graph: Graph) -> Variable | None:
+    """The sums of the rows of a matrix of zeros with y added at [i, j]: zeros with y added at [i]."""
+    (x,) = node.inputs
+    found = _scattered(x)
+    if found is None or node.op != Sum((1,)):
+        return None
+    y, i, j = found
+    rows = length(x, 0)
+    zeros = as_variable(0, x.dtype).broadcast_to([rows])
+    if y.ndim == 0 and i.type.shape != j.type.shape:
+        y = y.broadcast_to([length(j if i.type.shape == (1,) else i, 0)])
+    return Scatter(ROWS, True)(zeros, y, i)
+
+
+@rule(on=Scatter, why="all rows, in their order")
+def scatter_all(node: Apply, graph: Graph) -> Variable | None:
+    x, y, index = node.inputs[:3]
+    if node.op != Scatter(ROWS, True) or not is_zero(x) or not _counts_rows(index, x, graph):
+        return None
+    return y if keeps_type(node.output, y) else None
+
+
+@rule(on=Scatter, why="a comparison in a loop that others share is cheaper than a matrix of zeros")
+def one_hot_rows(node: Apply, graph: Graph) -> Variable | None:
+    """Zeros with y[k] added at [k, j[k]] for all rows k."""
+    found = _scattered(node.output)
+    if found is None:
+        return None
+    y, i, j = found
+    if not _counts_rows(i, node.inputs[0], graph) or (j.type.shape == (1,) != i.type.shape):
+        return None
+    classes = length(node.inputs[0], 1)
+    chosen = cast(j, "int64")
+    if j.dtype.startswith("i"):
+        chosen = switch(chosen < 0, chosen + classes, chosen)
+    hot = eq(chosen.dimshuffle(0, "x"), as_variable_range(classes))
+    result = switch(hot, y.dimshuffle(0, "x") if y.ndim else y, as_variable(0, y.dtype))
+    return result if keeps_type(node.output, result) else None
+
+
+@rule(on=(add, sub), why="written over the sum, which is passed once instead of twice")
+def scatter_onto_sum(node: Apply, graph: Graph) -> Variable | None:
+    """Zeros with y added at some places, plus or minus x: x with y added there."""
+    is_sub = node.op.function is sub  # type: ignore[attr-defined]
+    for scattered, x in (node.inputs, node.inputs[::-1]):
+        made = scattered.owner
+        if made is None or not isinstance(made.op, Scatter) or not made.op.accumulate or not graph.used_once(scattered):
+            continue
+        zeros, y, *indices = made.inputs
+        if is_zero(zeros) and keeps_type(node.output, x):
+            if is_sub and scattered is node.inputs[0]:
+                x = -x
+            return made.op(x, -y if is_sub and scattered is node.inputs[1] else y, *indices)
+    return None
+
+
+def as_variable_range(n: Variable) -> Variable:
+    """The numbers from 0 to before n, as an int64 vector."""
+    zero, one = as_variable(0), as_variable(1)
+    return Arange("int64", int(n.value))(zero, one) if isinstance(n, Constant) else Arange("int64", None)(zero, one, n)
+
+
+def _scattered(x: Variable) -> tuple[Variable, Variable, Variable] | None:
+    """(y, i, j) where `x` is a matrix of zeros with a vector or scalar y added at [i, j]."""
+    node = x.owner
+    if node is None or node.op != Scatter(CELLS, True) or x.ndim != 2 or not is_zero(node.inputs[0]):
+        return None
+    _, y, i, j = node.inputs
+    return (y, i, j) if i.ndim == j.ndim == 1 else None
+
+
+def _counts_rows(index: Variable, x: Variable, graph: Graph) -> bool:
+    """Whether an index is 0, 1, 2, … up to the number of rows of `x`."""
+    if isinstance(index, Constant):
+        return index.type.shape == x.type.shape[:1] and bool(np.array_equal(index.data, np.arange(index.data.size)))
+    node = index.owner
+    if node is None or not isinstance(node.op, Arange) or (uniform(node.inputs[0]), uniform(node.inputs[1])) != (0, 1):
+        return False
+    return extent(index, 0, graph) == extent(x, 0, graph)
+
+
+SPECIALIZE = (take_from_operands, take_all, sum_of_scattered, scatter_all, one_hot_rows, scatter_onto_sum)
+
+
+# Products of matrices -----------------------------------------------------------------------------
+
+
+@rule(on=(add, sub), why="the product is added up in the matrix itself, and in place where the matrix is updated")
+def accumulate_product(node: Apply, graph: Graph) -> Variable | None:
+    """beta * c + alpha * (a @ b) for scalars alpha and beta; c is an input, a shared variable or another product.
+
+    Any other c is computed by a loop, which adds the product on its way at no cost.
+    """
+    parts = terms(node.output)
+    if len(parts) != 2 or not node.output.type.is_float:
+        return None
+    for (x, x_negative), (y, y_negative) in (parts, parts[::-1]):
+        scaled, summand = _scaled(x, x_negative), _scaled(y, y_negative)
+        if scaled is None or summand is None:
+            continue
+        (alpha, ab), (beta, c) = scaled, summand
+        if not _is_product(ab, (Dot,)) or not graph.used_once(ab) or ab.owner is None or not _same_shape(c, ab):
+            continue
+        leaf = c.owner is None and not isinstance(c, Constant)
+        if leaf or (_is_product(c, (Dot, Gemm)) and graph.used_once(c) and c is not ab):
+            return Gemm()(c, alpha, *ab.owner.inputs, beta)
+    return None
+
+
+def _scaled(x: Variable, negative: bool) -> tuple[Variable, Variable] | None:
+    """(factor, y) with x = factor * y, where the factor is a scalar and y has no scalar factors."""
+    whole = product(x)
+    arrays = [y for y in whole.over if y.ndim]
+    if len(arrays) != 1 or any(y.ndim for y in whole.under):
+        return None
+    factor: Variable = as_variable(-1.0 if negative != whole.negative else 1.0, x.dtype)
+    for y in whole.over:
+        factor = _times(factor, y) if y is not arrays[0] else factor
+    for y in whole.under:
+        factor = true_divide(factor, y)
+    return factor, arrays[0]
+
+
+def _times(x: Variable, y: Variable) -> Variable:
+    return y if uniform(x) == 1 else -y if uniform(x) == -1 else mul(x, y)
+
+
+def _is_product(x: Variable, ops: tuple[type, ...]) -> bool:
+    return x.owner is not None and isinstance(x.owner.op, ops)
+
+
+def _same_shape(x: Variable, y: Variable) -> bool:
+    """Whether neither of two arrays stretches the other."""
+    return x.ndim == y.ndim and all((n == 1) == (m == 1) for n, m in zip(x.type.shape, y.type.shape, strict=True))
+
+
+# Spelling -----------------------------------------------------------------------------------------
+
+
+@rule(on=power, why="a few products instead of a logarithm and an exponential")
+def power_as_products(node: Apply, graph: Graph) -> Variable | None:
+    """Whole exponents up to 8 in size, by squaring; ±1/2 by square roots."""
+    x, y = node.inputs
+    n = uniform(y)
+    if n is None or (n < 0 and not x.type.is_float) or not keeps_type(node.output, x):
+        return None
+    if abs(n) == 0.5:
+        root = sqrt(x)
+        return root if n > 0 else 1 / root
+    if n != int(n) or not 1 <= abs(n) <= 8:
+        return None
+    result = _power(x, int(abs(n)))
+    return result if n > 0 else 1 / result
+
+
+def _power(x: Variable, n: int) -> Variable:
+    if n == 1:
+        return x
+    half = _power(x, n // 2)
+    return sqr(half) * x if n % 2 else sqr(half)
+
+
+@rule(on=true_divide, why="a product is faster than a quotient, and by a power of two just as exact")
+def divide_by_power_of_two(node: Apply, graph: Graph) -> Variable | None:
+    x, y = node.inputs
+    n = uniform(y)
+    if n is None or n == 0 or not math.isfinite(n) or abs(math.frexp(n)[0]) != 0.5 or not keeps_type(node.output, x):
+        return None
+    inverse = np.asarray(1 / np.asarray(n, y.dtype))
+    return x * as_variable(inverse) if np.isfinite(inverse) and abs(inverse) >= np.finfo(y.dtype).tiny else None
+
+
+@rule(on=add, why="shorter")
+def add_negative(node: Apply, graph: Graph) -> Variable | None:
+    x, y = node.inputs
+    if not isinstance(y, Constant) or not x.type.is_float or not (uniform(y) or 0) < 0:
+        return None
+    return x - as_variable(np.negative(y.data))
+
+
+@rule(on=Sum, why="the inner sums are complete within a row, the outer ones are added up from those")
+def split_sum(node: Apply, graph: Graph) -> Variable | None:
+    """Over axes that are not neighbours: the last run of neighbours first."""
+    axes = node.op.axes  # type: ignore[attr-defined]
+    start = next((k for k in range(len(axes) - 1, 0, -1) if axes[k] != axes[k - 1] + 1), 0)
+    if start == 0 or not node.output.type.is_float:
+        return None
+    return Sum(axes[:start])(Sum(axes[start:])(node.inputs[0]))
+
+
+FINISH = (accumulate_product, power_as_products, divide_by_power_of_two, add_negative, split_sum)
