@@ -34,6 +34,7 @@ from symgraph.ops.layout import (
     LengthLike,
     as_length,
     broadcast_to,
+    check_lengths,
     counts_of,
     lengths_of,
     merge_lengths,
@@ -88,7 +89,7 @@ SHAPES: tuple[Shape, ...] = ((), (None,), (1, None), (None, 1), *((None,) * rank
 
 
 def _family(dtype: str) -> tuple[types.TensorType, ...]:
-    """The types of a dtype: scalar, vector, row, col, matrix, tensor3, tensor4, tensor5. Calling one makes a variable."""
+    """The types of a dtype: scalar, vector, row, col, matrix and tensors. Calling one makes a variable."""
     return tuple(types.TensorType(dtype, shape) for shape in SHAPES)
 
 
@@ -303,8 +304,9 @@ class Arange(Op):
     inline = True
 
     def infer_type(self, start: types.TensorType, step: types.TensorType, *n: types.TensorType) -> types.TensorType:
+        check_lengths((self.length,), n, first=2)
         if (start, step) != (types.TensorType(self.dtype),) * 2:
-            raise DtypeError(f"arange of {self.dtype} cannot start at {{0}} or step by {{1}}: they are not such scalars")
+            raise DtypeError(f"arange of {self.dtype} cannot start at {{0}} or step by {{1}}: no such scalars")
         return types.TensorType(self.dtype, (self.length,))
 
     def reference(self, start: np.ndarray, step: np.ndarray, *n: np.ndarray) -> np.ndarray:
@@ -415,6 +417,7 @@ class Eye(Op):
     inline = True
 
     def infer_type(self, k: types.TensorType, *operands: types.TensorType) -> types.TensorType:
+        check_lengths(self.lengths, operands)
         if k != types.TensorType("int64"):
             raise DtypeError("the diagonal {0} of eye is not an int64 scalar")
         return types.TensorType(self.dtype, self.lengths)

@@ -211,6 +211,15 @@ def shape_text(entries: Sequence[Any]) -> str:
     return f"({', '.join(f'{n}' for n in entries)}{',' * (len(entries) == 1)})"
 
 
+def check_lengths(known: Sequence[int | None], operands: Sequence[TensorType], first: int = 1) -> None:
+    """Refuse operands that are not one int64 scalar for each length that is not known; `first` is the first's place."""
+    if len(operands) != sum(n is None for n in known):
+        raise ShapeError(f"{len(operands)} lengths were given for shape {format_shape(tuple(known))}")
+    for k, operand in enumerate(operands, first):
+        if operand != TensorType("int64"):
+            raise DtypeError(f"{{{k}}} is no length: it is {operand}, not an int64 scalar")
+
+
 def sized(known: Shape, operands: Iterable[Sized]) -> list[Variable]:
     """The lengths of a result whose shape was split, as `Op.shape` returns them."""
     return [as_variable(n) for n in merge_lengths(known, [n.value for n in operands])]
@@ -257,6 +266,7 @@ class SpecifyShape(Op):
     inline = True
 
     def infer_type(self, x: TensorType, *operands: TensorType) -> TensorType:
+        check_lengths([None] * len(self.measured), operands)
         if x.ndim != len(self.lengths):
             raise ShapeError(f"{{0}} has rank {x.ndim}, not {len(self.lengths)}")
         if any(n is not None and m is not None and n != m for n, m in zip(x.shape, self.lengths, strict=True)):
@@ -341,6 +351,7 @@ class BroadcastTo(Op):
     inline = True
 
     def infer_type(self, x: TensorType, *operands: TensorType) -> TensorType:
+        check_lengths(self.lengths, operands)
         extra = len(self.lengths) - x.ndim
         result = list(self.lengths)
         for axis, n in enumerate(x.shape, extra):
@@ -409,6 +420,7 @@ class Reshape(Op):
     alias = True
 
     def infer_type(self, x: TensorType, *operands: TensorType) -> TensorType:
+        check_lengths(self.lengths, operands)
         if not operands and None not in x.shape and math.prod(self.lengths) != math.prod(x.shape):  # type: ignore[arg-type]
             raise ShapeError(f"cannot reshape {{0}} into {format_shape(self.lengths)}: the numbers of elements differ")
         return TensorType(x.dtype, self.lengths)
@@ -454,9 +466,9 @@ def reshape(x: Any, *shape: Any, ndim: int | None = None) -> Variable:
     Raises ShapeError where the numbers of elements are known to differ, and at a call where they turn out to.
     """
     x = as_variable(x)
+    given: Any = shape[0] if len(shape) == 1 else shape
     if len(shape) == 2 and (isinstance(shape[0], (list, tuple)) or getattr(shape[0], "ndim", 0) == 1):
-        shape, ndim = shape[:1], shape[1]
-    given = shape[0] if len(shape) == 1 else shape
+        given, ndim = shape
     if ndim is not None and isinstance(given, Variable) and given.ndim == 1:
         given = specify_shape(given, (ndim,))
     new = lengths_of(given)

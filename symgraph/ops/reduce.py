@@ -188,11 +188,11 @@ class ProdOfOthers(Op):
         kept = [axis for axis in range(x.ndim) if axis not in self.axes]
         order = [*kept, *self.axes]
         moved = x.dimshuffle(*order)
-        inner = [lengths(x)[axis] for axis in kept]
-        rows = moved.reshape([*inner, -1]) if inner else moved.flatten()
-        weights = g.dimshuffle(*order).reshape(rows.shape)
+        together = product(lengths(x)[axis] for axis in self.axes)
+        shape = [*[lengths(x)[axis] for axis in kept], together]
+        rows, weights = moved.reshape(shape), g.dimshuffle(*order).reshape(shape)
         last = len(kept)
-        diagonal = eye(lengths(rows)[-1], dtype="bool")
+        diagonal = eye(together, dtype="bool")
         without = switch(diagonal, as_variable(1, x.dtype), rows.expand_dims(last))
         pairs = switch(diagonal, as_variable(0, x.dtype), ProdOfOthers((last + 1,))(without))
         share = (pairs * weights.expand_dims(last)).sum(axis=last + 1)
