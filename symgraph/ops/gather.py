@@ -12,10 +12,10 @@ from codegen import ir
 from symgraph.errors import DtypeError, IndexingError, ShapeError
 from symgraph.graph.node import Constant, Example, Op, Operand, Placed, Same, Sized, Variable, Written, as_variable
 from symgraph.graph.types import Shape, TensorType, broadcast_shapes, format_shape
-from symgraph.ops.creation import arange, zeros
+from symgraph.ops.creation import Arange, arange, zeros
 from symgraph.ops.elementary import eq, switch
-from symgraph.ops.elementwise import ONE, align, cast, unbroadcast
-from symgraph.ops.slices import check_fits, declare_fits, loop_indices, nest
+from symgraph.ops.elementwise import align, cast, unbroadcast
+from symgraph.ops.slices import broadcast_lengths, check_fits, declare_fits, loop_indices, nest
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,7 @@ class Places:
 
     def shape(self, same: Same, x: Sized, indices: Sequence[Sized]) -> list[Variable]:
         """The lengths of the result; index arrays are declared to have equal lengths."""
-        rank = max(len(i.shape) for i in indices)
-        batch: list[Variable] = [ONE] * rank
-        for i in indices:
-            for axis, (n, known) in enumerate(zip(i.shape, i.variable.type.shape, strict=True), rank - len(i.shape)):
-                if known != 1:
-                    batch[axis] = n if batch[axis] is ONE else same(batch[axis], n)
+        batch = broadcast_lengths(same, [(i.shape, i.variable.type.shape) for i in indices])
         return self.arrange(batch, self.kept(x.shape))
 
     def check(self, shape: Shape, indices: Sequence[np.ndarray | None], first_index: int) -> None:
@@ -85,6 +80,10 @@ class Places:
             if isinstance(i.variable, Constant) and known is not None:
                 continue  # checked where the expression was written
             n, index = x.shape[axis], i.variable if i.variable.ndim else i.value
+            if _counts_up(index):
+                if i.shape[0] is not n:
+                    yield i.shape[0] <= n
+                continue
             lowest = as_variable(0) if index.dtype.startswith("u") else -n
             index = cast(index, "int64")
             inside = (index >= lowest) & (index < n)
@@ -99,6 +98,14 @@ class Places:
         """As numpy indexes."""
         by_axis = dict(zip(self.axes, indices, strict=True))
         return tuple(by_axis.get(axis, slice(None)) for axis in range(rank))
+
+
+def _counts_up(index: Variable) -> bool:
+    """Whether it is 0, 1, 2, …: then its length says what is to be checked, and no element need be looked at."""
+    if index.owner is None or not isinstance(index.owner.op, Arange):
+        return False
+    start, step = index.owner.inputs[:2]
+    return isinstance(start, Constant) and isinstance(step, Constant) and (start.value, step.value) == (0, 1)
 
 
 def from_front(i: ir.Expr, n: ir.Expr) -> ir.Expr:

@@ -18,7 +18,7 @@ from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import TensorType, broadcast_shapes, promote
 from symgraph.ops.elementwise import cast, unbroadcast
 from symgraph.ops.joining import lengths
-from symgraph.ops.slices import loop_indices, nest
+from symgraph.ops.slices import broadcast_lengths, loop_indices, nest
 
 RANKS = ((2, 2), (2, 1), (1, 2))
 
@@ -403,15 +403,7 @@ class MatMul(Op):
 
     def shape(self, same: Same, a: Sized, b: Sized) -> Sequence[Variable]:
         same(a.shape[-1], b.shape[-2])
-        rank = max(len(a.shape), len(b.shape)) - 2
-        batch: list[Variable] = [as_variable(1)] * rank
-        met = [False] * rank
-        for x in (a, b):
-            known = x.variable.type.shape
-            for axis, n in enumerate(x.shape[:-2], rank - len(x.shape) + 2):
-                if known[axis - rank + len(x.shape) - 2] != 1:
-                    batch[axis] = same(batch[axis], n) if met[axis] else n
-                    met[axis] = True
+        batch = broadcast_lengths(same, [(x.shape[:-2], x.variable.type.shape[:-2]) for x in (a, b)])
         return (*batch, a.shape[-2], b.shape[-1])
 
     def expand(self, a: Variable, b: Variable) -> Variable:

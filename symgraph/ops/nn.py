@@ -14,7 +14,7 @@ from symgraph.graph.node import Example, Op, Same, Sized, Variable, as_variable,
 from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import TensorType, float_for
 from symgraph.ops.creation import arange
-from symgraph.ops.elementary import clip, eq, exp, expm1, gt, isinf, log, minimum, sigmoid, softplus, switch
+from symgraph.ops.elementary import clip, eq, exp, expm1, gt, isinf, log, minimum, softplus, switch
 from symgraph.ops.elementary import relu as positive_part
 from symgraph.ops.elementwise import cast
 from symgraph.options import config
@@ -146,7 +146,9 @@ class LogSumExp(Op):
             return shift + np.log(np.exp(x - shift).sum(self.axes, keepdims=True))
 
     def gradient(self, x: Variable, out: Variable, g: Variable) -> Sequence[Variable | None]:
-        return [g * exp(x - out)]
+        for axis in self.axes:  # axis by axis; exp(x - out) would lose what `out` rounds off where x is large
+            g, x = g * Softmax(axis)(x), LogSumExp((axis,))(x)
+        return [g]
 
     def shape(self, same: Same, x: Sized) -> Sequence[Variable]:
         return [as_variable(1) if axis in self.axes else n for axis, n in enumerate(x.shape)]
@@ -199,9 +201,6 @@ def log_softmax(x: Any, axis: int = -1) -> Variable:
     """The logarithm of softmax, exact also where softmax itself is 0; as `softmax` in all else."""
     x = _float(x)
     return LogSoftmax(normalize_axis_index(axis, x.ndim))(x)
-
-
-logsoftmax = log_softmax
 
 
 def logsumexp(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Variable:
@@ -312,6 +311,3 @@ def softsign(x: Any) -> Variable:
 def hard_sigmoid(x: Any) -> Variable:
     """A straight line through (0, 1/2) of slope 1/5, cut off at 0 and 1: coarser than sigmoid, and cheap."""
     return clip(_float(x) * 0.2 + 0.5, 0, 1)
-
-
-ultra_fast_sigmoid = sigmoid

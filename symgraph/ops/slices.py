@@ -13,7 +13,7 @@ from symgraph.errors import IndexingError, ShapeError
 from symgraph.graph.node import Constant, Example, Op, Operand, Placed, Same, Sized, Variable, as_variable
 from symgraph.graph.types import Shape, TensorType, format_shape
 from symgraph.ops.elementary import maximum, minimum, switch
-from symgraph.ops.elementwise import align, unbroadcast
+from symgraph.ops.elementwise import ONE, align, unbroadcast
 from symgraph.ops.joining import lengths
 
 Number = int | Variable  # an integer that is known, or an int64 scalar of the graph
@@ -387,6 +387,19 @@ def check_fits(y: TensorType, shape: Shape) -> None:
     if y.ndim <= len(shape) and all(m in (1, None, n) or n is None for n, m in aligned):
         return
     raise ShapeError(f"{{1}} does not fit in a part of {{0}} that has shape {format_shape(shape)}")
+
+
+def broadcast_lengths(same: Same, operands: Iterable[tuple[Sequence[Variable], Shape]]) -> list[Variable]:
+    """The lengths that operands broadcast to, given those of each and what its type knows."""
+    operands = list(operands)
+    rank = max(len(shape) for _, shape in operands)
+    result: list[Variable | None] = [None] * rank
+    for own, shape in operands:
+        for axis, (n, known) in enumerate(zip(own, shape, strict=True), rank - len(shape)):
+            current = result[axis]
+            if known != 1:
+                result[axis] = n if current is None else same(current, n)
+    return [ONE if n is None else n for n in result]
 
 
 def declare_fits(same: Same, y: Sized, shape: Sequence[Variable]) -> None:
