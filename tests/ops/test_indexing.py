@@ -127,8 +127,8 @@ STORED = [
     np.s_[0], np.s_[-1, -2], np.s_[1:, ::-1, 2], np.s_[...], np.s_[..., 0], np.s_[1, ..., -1], np.s_[:0], np.s_[2:1, 0],
     np.s_[np.int8(1), np.array(0)], np.s_[:, :, 1:4:2], np.s_[[1, 0, 1]], np.s_[[[0], [-1]], 1:],
     np.s_[[0, 1], [2, -1]], np.s_[:, [0, 2, 2]], np.s_[0, [1, 2]], np.s_[[1, 0], :, [3, 1]], np.s_[0, :, [3, 1, 1]],
-    np.s_[1:, [0, 1], ::-1], np.s_[np.array([1, 0], "uint8"), np.array([[2], [0]], "int16")], np.s_[[]], np.s_[..., [1]],
-    np.s_[np.zeros((0, 2), int)], np.s_[-1, [0], 3], np.s_[()],
+    np.s_[1:, [0, 1], ::-1], np.s_[np.array([1, 0], "uint8"), np.array([[2], [0]], "int16")], np.s_[[]],
+    np.s_[..., [1]], np.s_[np.zeros((0, 2), int)], np.s_[-1, [0], 3], np.s_[()],
 ]  # fmt: skip
 CASES = [
     *STORED, np.s_[None], np.s_[None, ..., None], np.s_[:, None, 1], np.s_[:, None, [2, 0], None, 1],
