@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from symgraph.graph.node import Variable
 from symgraph.graph.types import float_for
 
 Weak = type[int] | type[float]  # a Python number's part in promotion: its kind counts, its size does not
-TypeRule = Callable[[tuple["str | Weak", ...]], tuple[str, ...]]  # operand dtypes -> those computed with, and the result's
-Derivative = Callable[..., Any]  # (*arguments, out) -> the factor of the incoming gradient; 0 where the function is flat
+TypeRule = Callable[[tuple["str | Weak", ...]], tuple[str, ...]]  # of operands -> those computed in, and the result's
+Derivative = Callable[..., Any]  # (*arguments, out) -> the factor of the incoming gradient; see ScalarFunction
 
 SCALAR_FUNCTIONS: dict[str, ScalarFunction] = {}
 
@@ -34,8 +34,11 @@ class ScalarFunction:
     Called with graph variables it builds a node; with codegen scalars a C expression; with sympy symbols a sympy
     expression; with numbers or arrays it gives numbers or arrays.
 
-    derivatives: one for each argument; None for a function that no gradient flows through; () for sympy's
+    derivatives: one for each argument; None for a function that no gradient flows through; () for sympy's. A derivative
+        gives the factor of the incoming gradient: 0 where the function is flat, a bool where it passes or stops it;
+        None in place of one says that no gradient flows into that argument
     domain: for each argument the range in which tests sample it
+    ufunc: numpy's function of the same meaning, where numpy has one
     """
 
     name: str
@@ -44,35 +47,36 @@ class ScalarFunction:
     numeric: Callable[..., Any]
     c: Callable[..., ir.Expr]
     sympy: Callable[..., Any] | None
-    derivatives: tuple[Derivative, ...] | None
+    derivatives: tuple[Derivative | None, ...] | None
     doc: str
     source: str = ""
     commutative: bool = False
     infix: str = ""
     domain: tuple[tuple[float, float], ...] = ()
     formula: Callable[..., Any] | None = field(default=None)
+    ufunc: np.ufunc | None = None
 
     def __post_init__(self) -> None:
         if self.name in SCALAR_FUNCTIONS:
             raise ValueError(f"there is a scalar function {self.name} already")
         SCALAR_FUNCTIONS[self.name] = self
-        object.__setattr__(self, "__doc__", self.doc)
+        object.__setattr__(self, "__doc__", _documentation(self))
         object.__setattr__(self, "__name__", self.name)
 
     def __repr__(self) -> str:
         return self.name
 
-    def __reduce__(self) -> str:
-        return self.name
+    def __reduce__(self) -> tuple[Callable[[str], ScalarFunction], tuple[str]]:
+        return scalar_function_named, (self.name,)
 
     def __call__(self, *args: Any) -> Any:
         if len(args) != self.arity:
-            raise TypeError(f"{self.name} takes {self.arity} argument{'s' * (self.arity != 1)}, but was given {len(args)}")
+            plural = "s" if self.arity > 1 else ""
+            raise TypeError(f"{self.name} takes {self.arity} argument{plural}, but was given {len(args)}")
         if any(isinstance(x, Variable) for x in args):
             return NODE_BUILDER[0](self, *args)
         if any(isinstance(x, ir.Expr) for x in args):
-            dtype = next(x.dtype for x in args if isinstance(x, ir.Expr))
-            return self.c(*[ir.lift(x, dtype) for x in args])
+            return self._on_scalars(args)
         sympy = sys.modules.get("sympy")
         if sympy is not None and any(isinstance(x, sympy.Basic) for x in args):
             if self.sympy is None:
@@ -80,21 +84,37 @@ class ScalarFunction:
             return self.sympy(*args)
         if any(isinstance(x, (list, tuple)) and any(isinstance(item, Variable) for item in x) for x in args):
             return NODE_BUILDER[0](self, *args)
+        return self._on_arrays(args)
+
+    def _on_scalars(self, args: Sequence[Any]) -> ir.Expr:
+        dtypes = self.types(tuple(x.dtype if isinstance(x, ir.Expr) else type(x) for x in args))
+        return self.c(*[_as_dtype(x, dtype) for x, dtype in zip(args, dtypes, strict=False)])
+
+    def _on_arrays(self, args: Sequence[Any]) -> Any:
+        kinds = tuple(type(x) if type(x) in (int, float) else str(np.asarray(x).dtype) for x in args)
+        dtypes = self.types(kinds)
         with np.errstate(all="ignore"):
-            return self.numeric(*[np.asarray(x) if isinstance(x, (list, tuple)) else x for x in args])
+            return self.numeric(*[np.asarray(x, dtype) for x, dtype in zip(args, dtypes, strict=False)])
 
 
 # Makes a graph node of a scalar function; elementwise.py, which knows broadcasting, puts it here.
 NODE_BUILDER: list[Callable[..., Variable]] = []
 
 
+def scalar_function_named(name: str) -> ScalarFunction:
+    """The scalar function of a name; KeyError where there is none."""
+    return SCALAR_FUNCTIONS[name]
+
+
 def primitive(
     name: str,
     numpy: Callable[..., Any],
-    derivatives: Sequence[Derivative] | None,
+    derivatives: Sequence[Derivative | None] | None,
     *,
     arity: int | None = None,
     types: TypeRule | None = None,
+    numeric: Callable[..., Any] | None = None,
+    c: Callable[..., ir.Expr] | None = None,
     sympy: str | Callable[..., Any] | None = None,
     doc: str = "",
     source: str = "",
@@ -104,15 +124,16 @@ def primitive(
 ) -> ScalarFunction:
     """A scalar function that codegen has as an operation of the same name.
 
-    `numpy` is its reference; when that is a ufunc, it also rules the dtypes unless `types` is given.
-    `sympy` is the name of sympy's function, or a function of sympy expressions.
+    `numpy` is its reference, or `numeric` where numpy's differs at some values; when `numpy` is a ufunc, it also rules
+    the dtypes unless `types` is given. `c` writes it in other operations. `sympy` is the name of sympy's function, or a
+    function of sympy expressions.
     """
+    ufunc = numpy if isinstance(numpy, np.ufunc) else None
     arity = arity if arity is not None else getattr(numpy, "nin", 1)
-    types = types or (by_ufunc(numpy) if isinstance(numpy, np.ufunc) else floating)
+    types = types or (by_ufunc(ufunc) if ufunc is not None else floating)
 
-    def c(*args: ir.Expr) -> ir.Expr:
-        result = types(tuple(x.dtype for x in args))[-1]
-        return ir.Operation(result, name, args)
+    def operation(*args: ir.Expr) -> ir.Expr:
+        return ir.Operation(types(tuple(x.dtype for x in args))[-1], name, args)
 
     def symbolic(*args: Any) -> Any:
         import sympy as module
@@ -120,27 +141,44 @@ def primitive(
         return getattr(module, sympy)(*args) if isinstance(sympy, str) else sympy(*args)  # type: ignore[misc]
 
     return ScalarFunction(
-        name, arity, types, numpy, c, symbolic if sympy else None, None if derivatives is None else tuple(derivatives),
-        doc, source, commutative, infix, domain,
+        name, arity, types, numeric or numpy, c or operation, symbolic if sympy else None,
+        None if derivatives is None else tuple(derivatives), doc, source, commutative, infix, domain, ufunc=ufunc,
     )  # fmt: skip
 
 
 def composite(
     name: str,
     formula: Callable[..., Any],
-    derivatives: Sequence[Derivative] | None = (),
+    derivatives: Sequence[Derivative | None] | None = (),
     *,
+    arity: int | None = None,
     types: TypeRule | None = None,
+    numpy: np.ufunc | None = None,
+    sympy: Callable[..., Any] | None = None,
     doc: str = "",
     source: str = "",
     domain: tuple[tuple[float, float], ...] = (),
 ) -> ScalarFunction:
-    """A scalar function given by a formula of other scalar functions and Python's operators."""
-    arity = formula.__code__.co_argcount
+    """A scalar function given by a formula of other scalar functions and Python's operators.
+
+    `numpy` is the ufunc of the same meaning, which rules the dtypes unless `types` is given. `sympy` is given where the
+    formula, made to be stable, is not the simplest to differentiate.
+    """
+    arity = arity if arity is not None else formula.__code__.co_argcount
+    types = types or (by_ufunc(numpy) if numpy is not None else floating)
+
+    def c(*args: ir.Expr) -> ir.Expr:
+        return _as_dtype(formula(*args), types(tuple(x.dtype for x in args))[-1])
+
     return ScalarFunction(
-        name, arity, types or floating, formula, formula, formula,
-        None if derivatives is None else tuple(derivatives), doc, source, domain=domain, formula=formula,
+        name, arity, types, formula, c, sympy or formula,
+        None if derivatives is None else tuple(derivatives), doc, source, domain=domain, formula=formula, ufunc=numpy,
     )  # fmt: skip
+
+
+def _as_dtype(x: Any, dtype: str) -> ir.Expr:
+    expr = ir.lift(x, dtype)
+    return expr if expr.dtype == dtype else ir.Cast(dtype, expr)
 
 
 def floating(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
@@ -165,10 +203,16 @@ def logical(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
     return (*["bool"] * len(dtypes), "bool")
 
 
-def by_ufunc(ufunc: np.ufunc) -> TypeRule:
-    """The rule of a numpy ufunc, with float32 where numpy would take float16; raises DtypeError where numpy has no loop."""
+def choosing(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
+    """The first operand is taken as a truth value; the others and the result in the dtype that holds them."""
+    return ("bool", *same(dtypes[1:]))
 
-    @lru_cache(maxsize=None)
+
+@cache
+def by_ufunc(ufunc: np.ufunc) -> TypeRule:
+    """The rule of a numpy ufunc, with float32 for numpy's float16; it raises DtypeError where numpy has no loop."""
+
+    @cache
     def rule(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
         operands = tuple(x if isinstance(x, type) else np.dtype(x) for x in dtypes)
         try:
@@ -178,9 +222,19 @@ def by_ufunc(ufunc: np.ufunc) -> TypeRule:
             raise DtypeError(f"{ufunc.__name__} is not defined for {named}") from None
         return tuple("float32" if dtype.char == "e" else str(dtype) for dtype in loop)
 
+    rule.__doc__ = f"As numpy.{ufunc.__name__} has them."
     return rule
 
 
-@lru_cache(maxsize=None)
+@cache
 def _result_type(dtypes: tuple[str | Weak, ...]) -> str:
     return str(np.result_type(*[x(0) if isinstance(x, type) else np.dtype(x) for x in dtypes]))
+
+
+def _documentation(function: ScalarFunction) -> str:
+    lines = [function.doc, "", "Shapes:  operands broadcast together as in numpy"] if function.doc else []
+    if function.doc and function.types.__doc__:
+        lines.append(f"Dtypes:  {function.types.__doc__.splitlines()[0]}")
+    if function.source:
+        lines.append(f"Source:  {function.source}")
+    return "\n".join(lines)
