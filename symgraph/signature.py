@@ -376,7 +376,7 @@ def _use(signature: Signature, x: Variable) -> str:
     for node in toposort(roots):
         if not depending.isdisjoint(node.inputs):
             depending.add(node.output)
-            expression = expression or node.output
+            expression = node.output if expression is None else expression
     purpose = next(what for what, root in zip(whole, roots, strict=True) if root in depending)
     if expression is None:
         return purpose
