@@ -16,12 +16,14 @@ ORDER = """
 codegen/errors
 codegen/dtypes
 codegen/ir
-codegen/verify
+codegen/operations
+codegen/visit
 codegen/transform
+codegen/blas
+codegen/runtime
 codegen/c_printer
 codegen/toolchain
 codegen/cache
-codegen/blas
 codegen/module
 codegen/__init__
 
@@ -41,13 +43,18 @@ symgraph/grad
 symgraph/interpreter
 
 symgraph/ops/scalar
+symgraph/ops/special
 symgraph/ops/elementary
 symgraph/ops/sympy_bridge
 symgraph/ops/elementwise
+symgraph/ops/axes
+symgraph/ops/joining
 symgraph/ops/layout
 symgraph/ops/creation
 symgraph/ops/reduce
+symgraph/ops/slices
 symgraph/ops/linalg
+symgraph/ops/gather
 symgraph/ops/indexing
 symgraph/ops/nn
 symgraph/ops/operators
@@ -64,17 +71,22 @@ symgraph/rewrite/specialize
 symgraph/rewrite/pipeline
 symgraph/rewrite/__init__
 
+symgraph/lower/names
 symgraph/lower/shapes
+symgraph/lower/elements
 symgraph/lower/regions
 symgraph/lower/loops
-symgraph/lower/steps
 symgraph/lower/buffers
+symgraph/lower/sizes
 symgraph/lower/program
 symgraph/lower/__init__
 
+symgraph/signature
+symgraph/variants
+symgraph/launch
 symgraph/function
-symgraph/inspection
 symgraph/testing
+symgraph/nnet
 symgraph/tensor
 symgraph/__init__
 """.split()

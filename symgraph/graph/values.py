@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ def _numbers(value: Any, name: str) -> np.ndarray:
     """The plain array of a value; integers beyond 64 bits as floats."""
     if type(value) is np.ndarray:
         return value
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    masked = sys.modules.get("numpy.ma")  # who has a masked array has loaded it, and who has not shall not pay for it
+    if masked is not None and isinstance(value, masked.MaskedArray) and masked.is_masked(value):
         raise DtypeError(f"{name} was given a masked array: say what the masked elements are, by .filled(…)")
     try:
         array = np.asarray(value)
