@@ -15,7 +15,7 @@ from symgraph.graph.types import Shape, TensorType, broadcast_shapes, format_sha
 from symgraph.ops.creation import Arange, arange, zeros
 from symgraph.ops.elementary import eq, switch
 from symgraph.ops.elementwise import align, cast, unbroadcast
-from symgraph.ops.slices import broadcast_lengths, check_fits, declare_fits, loop_indices, nest
+from symgraph.ops.slices import broadcast_lengths, check_fits, declare_fits, loop_indices, nest, stored
 
 
 @dataclass(frozen=True)
@@ -192,19 +192,12 @@ class Scatter(Op):
         return f"{self.label}({x:atom}{self.places.text(x.type.ndim, [f'{i}' for i in indices])}, {y})"
 
     def infer_type(self, x: TensorType, y: TensorType, *indices: TensorType) -> TensorType:
-        check_fits(y, self.places.infer_shape(x, indices))
+        check_fits(x, y, self.places.infer_shape(x, indices))
         return x
 
     def reference(self, x: np.ndarray, y: np.ndarray, *indices: np.ndarray) -> np.ndarray:
         self.places.check(x.shape, indices, 2)
-        out = x.copy()
-        index = self.places.numpy_index(x.ndim, indices)
-        check_fits(TensorType(str(y.dtype), y.shape), out[index].shape)
-        if self.accumulate:
-            np.add.at(out, index, y)
-        else:
-            out[index] = y
-        return out
+        return stored(x, y, self.places.numpy_index(x.ndim, indices), self.accumulate)
 
     def gradient(self, x: Variable, y: Variable, *rest: Variable) -> Sequence[Variable | None]:
         *indices, _, g = rest

@@ -28,6 +28,7 @@ from symgraph.ops.slices import (
     declare_fits,
     number,
     region,
+    stored,
 )
 
 INT64 = np.iinfo(np.int64)
@@ -50,9 +51,7 @@ class Subtensor(Op):
         return f"{x:atom}{self.brackets.text([f'{s}' for s in scalars])}"
 
     def infer_type(self, x: TensorType, *scalars: TensorType) -> TensorType:
-        unknown = [None] * len(scalars)
-        self.brackets.check_positions(x.shape, unknown, 1)
-        return TensorType(x.dtype, tuple(self.brackets.shape(x.shape, unknown)))  # type: ignore[arg-type]
+        return TensorType(x.dtype, self.brackets.infer_shape(x, scalars, 1))
 
     def reference(self, x: np.ndarray, *scalars: np.ndarray) -> np.ndarray:
         values = [int(s) for s in scalars]
@@ -101,22 +100,13 @@ class IncSubtensor(Op):
         return f"{self.label}({x:atom}{self.brackets.text([f'{s}' for s in scalars])}, {y})"
 
     def infer_type(self, x: TensorType, y: TensorType, *scalars: TensorType) -> TensorType:
-        unknown = [None] * len(scalars)
-        self.brackets.check_positions(x.shape, unknown, 2)
-        check_fits(y, tuple(self.brackets.shape(x.shape, unknown)))  # type: ignore[arg-type]
+        check_fits(x, y, self.brackets.infer_shape(x, scalars, 2))
         return x
 
     def reference(self, x: np.ndarray, y: np.ndarray, *scalars: np.ndarray) -> np.ndarray:
         values = [int(s) for s in scalars]
         self.brackets.check_positions(x.shape, values, 2)
-        out = x.copy()
-        index = self.brackets.index(values)
-        check_fits(TensorType(str(y.dtype), y.shape), out[index].shape)
-        if self.accumulate:
-            out[index] += y
-        else:
-            out[index] = y
-        return out
+        return stored(x, y, self.brackets.index(values), self.accumulate)
 
     def gradient(self, x: Variable, y: Variable, *rest: Variable) -> Sequence[Variable | None]:
         *scalars, _, g = rest

@@ -86,6 +86,7 @@ class InnerProduct(Op):
     def infer_type(self, a: TensorType, b: TensorType) -> TensorType:
         if a.ndim != 1 or b.ndim != 1:
             raise ShapeError("{0} and {1} are not two vectors")
+        _check_dtypes(a, b, "{0}", "{1}")
         n, m = a.shape[0], b.shape[0]
         if n is not None and m is not None and n != m:
             raise ShapeError(_mismatch("{0}", "{1}", n, "first", m))
@@ -252,12 +253,16 @@ def _product_shape(a: TensorType, b: TensorType, left: int, right: int) -> tuple
     x, y = f"{{{left}}}", f"{{{right}}}"
     if (a.ndim, b.ndim) not in RANKS:
         raise ShapeError(f"{x} and {y} are not two matrices, or a matrix and a vector")
-    if a.dtype != b.dtype:
-        raise DtypeError(f"a product has one dtype, but {x} is {a.dtype} and {y} is {b.dtype}")
+    _check_dtypes(a, b, x, y)
     inner_a, inner_b = a.shape[-1], b.shape[0]
     if inner_a is not None and inner_b is not None and inner_a != inner_b:
         raise ShapeError(_mismatch(x, y, inner_a, "first", inner_b))
     return (*a.shape[:-1], *b.shape[1:])
+
+
+def _check_dtypes(a: TensorType, b: TensorType, x: str, y: str) -> None:
+    if a.dtype != b.dtype:
+        raise DtypeError(f"a product has one dtype, but {x} is {a.dtype} and {y} is {b.dtype}")
 
 
 def _mismatch(x: str, y: str, of_x: int, which: str, of_y: int) -> str:
@@ -318,6 +323,9 @@ class TensorDot(Op):
     of_b: tuple[int, ...]
 
     def infer_type(self, a: TensorType, b: TensorType) -> TensorType:
+        _check_dtypes(a, b, "{0}", "{1}")
+        if max(self.of_a, default=-1) >= a.ndim or max(self.of_b, default=-1) >= b.ndim:
+            raise ShapeError(f"{{0}} and {{1}} do not have the axes {self.of_a} and {self.of_b}")
         for i, j in zip(self.of_a, self.of_b, strict=True):
             n, m = a.shape[i], b.shape[j]
             if n is not None and m is not None and n != m:
@@ -385,6 +393,7 @@ class MatMul(Op):
     def infer_type(self, a: TensorType, b: TensorType) -> TensorType:
         if a.ndim < 2 or b.ndim < 2:
             raise ShapeError("{0} and {1} are not stacks of matrices")
+        _check_dtypes(a, b, "{0}", "{1}")
         n, m = a.shape[-1], b.shape[-2]
         if n is not None and m is not None and n != m:
             raise ShapeError(_mismatch("{0}", "{1}", n, "last but one", m))

@@ -64,6 +64,10 @@ class SoftmaxGradient(Op):
     axis: int
 
     def infer_type(self, g: TensorType, out: TensorType) -> TensorType:
+        if g.dtype != out.dtype or not g.is_float:
+            raise DtypeError("{0} and {1} are not of one float dtype")
+        if self.axis >= g.ndim:
+            raise ShapeError(f"{{0}} has no axis {self.axis}")
         if g.ndim != out.ndim or any(n is not None and m is not None and n != m for n, m in zip(g.shape, out.shape)):
             raise ShapeError("{0} is not of the shape of {1}")
         return TensorType(out.dtype, tuple(m if n is None else n for n, m in zip(g.shape, out.shape)))
@@ -135,6 +139,8 @@ class LogSumExp(Op):
     axes: tuple[int, ...]
 
     def infer_type(self, x: TensorType) -> TensorType:
+        if not x.is_float:
+            raise DtypeError("{0} is not a float")
         for axis in self.axes:
             _along(x, axis)
         return TensorType(x.dtype, tuple(1 if axis in self.axes else n for axis, n in enumerate(x.shape)))
@@ -169,6 +175,10 @@ class LogSumExp(Op):
 
 def _along(x: TensorType, axis: int) -> TensorType:
     """The type of an operand whose axis has elements."""
+    if not x.is_float:
+        raise DtypeError("{0} is not a float")
+    if axis >= x.ndim:
+        raise ShapeError(f"{{0}} has no axis {axis}")
     if x.shape[axis] == 0:
         raise ShapeError(f"axis {axis} of {{0}} has no elements to take the largest of")
     return x

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codegen import ir
-from symgraph.errors import IndexingError, ShapeError
+from symgraph.errors import DtypeError, IndexingError, ShapeError
 from symgraph.graph.node import Constant, Example, Op, Operand, Placed, Same, Sized, Variable, as_variable
 from symgraph.graph.types import Shape, TensorType, format_shape
 from symgraph.ops.elementary import maximum, minimum, switch
@@ -84,6 +84,13 @@ class Brackets:
             else:
                 result.append(span(start, stop, entry.step, n)[1])
         return result
+
+    def infer_shape(self, x: TensorType, scalars: Sequence[TensorType], first_scalar: int) -> Shape:
+        """The lengths of the region that types know; raises for operands that do not fit, as `check_positions` does."""
+        check_operands(x, len(self.entries), scalars, first_scalar)
+        unknown = [None] * len(scalars)
+        self.check_positions(x.shape, unknown, first_scalar)
+        return tuple(self.shape(x.shape, unknown))  # type: ignore[arg-type]
 
     def check_positions(self, shape: Shape, scalars: Sequence[int | None], first_scalar: int) -> None:
         """Raise IndexingError for a known position that a known length does not have.
@@ -205,9 +212,10 @@ class Region:
                 result.append(next(bounds) if part.length is None else part.length)
         return result
 
-    def type_shape(self, shape: Shape) -> Shape:
-        """The lengths of the region that a type knows."""
-        return tuple(self.shape(shape, [None] * (2 * len(self.parts))))
+    def infer_shape(self, x: TensorType, bounds: Sequence[TensorType], first_bound: int) -> Shape:
+        """The lengths of the region that a type knows; raises for operands that do not fit."""
+        check_operands(x, len(self.parts), bounds, first_bound)
+        return tuple(self.shape(x.shape, [None] * len(bounds)))
 
     def index(self, index: Iterable[ir.Expr], bounds: Iterable[ir.Expr]) -> tuple[ir.Expr, ...]:
         """Where in the array an element of the region is."""
@@ -225,20 +233,23 @@ class Region:
                     next(bounds)
                 yield start + i if part.step == 1 else start - i if part.step == -1 else start + i * part.step
 
-    def numpy_index(self, bounds: Iterable[np.ndarray]) -> tuple[int | slice, ...]:
-        """The region as numpy indexes it."""
+    def numpy_index(self, shape: tuple[int, ...], bounds: Iterable[np.ndarray]) -> tuple[int | slice, ...]:
+        """The region as numpy indexes it; raises IndexingError where it is not within the array."""
         values = iter([int(b) for b in bounds])
         result: list[int | slice] = []
-        for part in self.parts:
+        for axis, part in enumerate(self.parts):
             if isinstance(part, Whole):
                 result.append(slice(None))
-            elif isinstance(part, Point):
-                result.append(next(values))
-            else:
-                start = next(values)
-                n = next(values) if part.length is None else part.length
-                stop = start + n * part.step
-                result.append(slice(start, stop if stop >= 0 else None, part.step) if n else slice(0, 0))
+                continue
+            start = next(values)
+            count, step = 1, 1
+            if isinstance(part, Run):
+                count, step = next(values) if part.length is None else part.length, part.step
+            last = start + (count - 1) * step
+            if count and not (0 <= start < shape[axis] and 0 <= last < shape[axis]):
+                raise IndexingError(f"positions {start} to {last} are out of range for axis {axis} of {{0}}")
+            taken = slice(start, last + step if last + step >= 0 else None, step) if count else slice(0, 0)
+            result.append(start if isinstance(part, Point) else taken)
         return tuple(result)
 
     def checks(self, x: Sized, bounds: Sequence[Sized]) -> Iterator[Variable]:
@@ -290,10 +301,10 @@ class Window(Op):
     region: Region
 
     def infer_type(self, x: TensorType, *bounds: TensorType) -> TensorType:
-        return TensorType(x.dtype, self.region.type_shape(x.shape))
+        return TensorType(x.dtype, self.region.infer_shape(x, bounds, 1))
 
     def reference(self, x: np.ndarray, *bounds: np.ndarray) -> np.ndarray:
-        return x[self.region.numpy_index(bounds)].copy()
+        return np.array(x[self.region.numpy_index(x.shape, bounds)])
 
     def gradient(self, x: Variable, *rest: Variable) -> Sequence[Variable | None]:
         *bounds, _, g = rest
@@ -328,18 +339,11 @@ class WindowStore(Op):
     accumulate: bool
 
     def infer_type(self, x: TensorType, y: TensorType, *bounds: TensorType) -> TensorType:
-        check_fits(y, self.region.type_shape(x.shape))
+        check_fits(x, y, self.region.infer_shape(x, bounds, 2))
         return x
 
     def reference(self, x: np.ndarray, y: np.ndarray, *bounds: np.ndarray) -> np.ndarray:
-        out = x.copy()
-        index = self.region.numpy_index(bounds)
-        check_fits(TensorType(str(y.dtype), y.shape), out[index].shape)
-        if self.accumulate:
-            out[index] += y
-        else:
-            out[index] = y
-        return out
+        return stored(x, y, self.region.numpy_index(x.shape, bounds), self.accumulate)
 
     def gradient(self, x: Variable, y: Variable, *rest: Variable) -> Sequence[Variable | None]:
         *bounds, _, g = rest
@@ -365,7 +369,7 @@ class WindowStore(Op):
     def examples(cls) -> Iterable[Example]:
         for part, shape, bounds in _REGIONS:
             x = np.arange(float(np.prod(shape))).reshape(shape)
-            inner = x[part.numpy_index([np.asarray(b) for b in bounds])].shape
+            inner = x[part.numpy_index(shape, [np.asarray(b) for b in bounds])].shape
             for accumulate in (True, False):
                 yield WindowStore(part, accumulate), [x, np.full(inner, 0.5), *bounds]
                 yield WindowStore(part, accumulate), [x, np.array(0.5), *bounds]
@@ -381,8 +385,35 @@ _REGIONS: list[tuple[Region, tuple[int, ...], list[int]]] = [
 ]
 
 
-def check_fits(y: TensorType, shape: Shape) -> None:
-    """Raise ShapeError, with {1} for y, unless y broadcasts to a region of this shape."""
+def stored(x: np.ndarray, y: np.ndarray, index: Any, accumulate: bool) -> np.ndarray:
+    """A copy of x with y stored to a part of it; raises as `check_fits` does."""
+    out = np.array(x)
+    check_fits(type_of(x), type_of(y), out[index].shape)
+    if accumulate:
+        np.add.at(out, index, y)  # unlike +=, it counts what is named twice
+    else:
+        out[index] = y
+    return out
+
+
+def type_of(x: np.ndarray) -> TensorType:
+    """The type that fits one array only."""
+    return TensorType(str(x.dtype), x.shape)
+
+
+def check_operands(x: TensorType, rank: int, scalars: Sequence[TensorType], first_scalar: int) -> None:
+    """Raise ShapeError unless x has this rank, DtypeError unless the scalars are int64 scalars."""
+    if x.ndim != rank:
+        raise ShapeError(f"{{0}} has rank {x.ndim}, but {rank} axes are indexed")
+    for k, scalar in enumerate(scalars, first_scalar):
+        if scalar != TensorType(ir.INDEX):
+            raise DtypeError(f"{{{k}}} is no int64 scalar")
+
+
+def check_fits(x: TensorType, y: TensorType, shape: Shape) -> None:
+    """Raise DtypeError unless x and y have one dtype, ShapeError unless y broadcasts to a region of this shape."""
+    if x.dtype != y.dtype:
+        raise DtypeError(f"{{0}} is {x.dtype}, and {{1}} is {y.dtype}")
     aligned = zip(shape[len(shape) - y.ndim :], y.shape, strict=False)
     if y.ndim <= len(shape) and all(m in (1, None, n) or n is None for n, m in aligned):
         return
