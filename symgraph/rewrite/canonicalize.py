@@ -118,7 +118,8 @@ def fold_constants(node: Apply, graph: Graph) -> Variable | None:
     if largest > FOLDED_SIZE or len(lengths) < node.output.ndim or math.prod(lengths) > max(largest, 1):
         return None
     try:
-        return Constant(_frozen(node.op.reference(*arrays), node.output.dtype))
+        with np.errstate(all="ignore"):
+            return Constant(_frozen(node.op.reference(*arrays), node.output.dtype))
     except (GraphError, ArithmeticError, LookupError, ValueError):
         return None
 
@@ -173,7 +174,8 @@ def combine_factors(node: Apply, graph: Graph) -> Variable | None:
     (p, q, _, turned), (r, s, x, turned_inside) = outer, inner
     if turned:  # p/q of 1/(r/s x), and 1/(r/s / x)
         r, s = s, r
-    over, under = p * r, q * s
+    with np.errstate(all="ignore"):
+        over, under = p * r, q * s
     if not (_normal(over, node) and _normal(under, node)):
         return None
     if turned == turned_inside and np.all(over == 1):

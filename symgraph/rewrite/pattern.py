@@ -81,28 +81,19 @@ class Rule:
     name: str = ""
     when: Callable[[Bindings], bool] | None = None
     on: tuple[Root, ...] = field(init=False)
-    _plan: tuple[Apply, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.before.owner is not None, "a pattern has an operation at its root"
         object.__setattr__(self, "name", self.name or f"{self.before} -> {self.after}")
         object.__setattr__(self, "on", (root(self.before.owner.op),))
-        object.__setattr__(self, "_plan", tuple(toposort([self.after])))
 
     def __call__(self, node: Apply, graph: Graph) -> Variable | None:
         """What replaces the output of a node; None where the rule does not apply."""
         for bound in match(self.before, node.output):
             if self.when is None or self.when(bound):
-                result = self._build(bound)
+                result = instantiate(self.after, bound)
                 return result if keeps_type(node.output, result) else None
         return None
-
-    def _build(self, bound: Bindings) -> Variable:
-        known: dict[Variable, Any] = dict(bound)
-        for node in self._plan:
-            operands = [_number(x) if isinstance(x, Constant) else known[x] for x in node.inputs]
-            known[node.output] = node.op.function(*operands) if isinstance(node.op, Elementwise) else node.op(*operands)
-        return as_variable(known[self.after])
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +124,15 @@ def rule(on: Root | tuple[Root, ...], why: str, name: str = "") -> Decorator:
         return FunctionRule(name or function.__name__.strip("_").replace("_", " "), why, roots, function)
 
     return decorate
+
+
+def instantiate(pattern: Variable, bound: Bindings) -> Variable:
+    """An expression over wildcards with values in their place; its numbers take the dtype of their partners."""
+    known: dict[Variable, Any] = dict(bound)
+    for node in toposort([pattern]):
+        operands = [_number(x) if isinstance(x, Constant) else known[x] for x in node.inputs]
+        known[node.output] = node.op.function(*operands) if isinstance(node.op, Elementwise) else node.op(*operands)
+    return as_variable(known[pattern])
 
 
 def root(op: Op) -> Root:

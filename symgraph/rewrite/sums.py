@@ -45,11 +45,14 @@ def compose_reductions(node: Apply, graph: Graph) -> Variable | None:
 
 @rule(on=REDUCTIONS, why="the order of the axes that are combined does not matter")
 def reduce_before_reordering(node: Apply, graph: Graph) -> Variable | None:
+    """Not where axes of length 1 were dropped: those that are combined are neighbours without them."""
     (x,) = node.inputs
     if x.owner is None or not isinstance(x.owner.op, DimShuffle):
         return None
     order = x.owner.op.order
     (y,) = x.owner.inputs
+    if len(order) - order.count("x") < y.ndim:
+        return None
     axes = node.op.axes  # type: ignore[attr-defined]
     inner = tuple(sorted(order[axis] for axis in axes if order[axis] != "x"))
     result = type(node.op)(inner)(y) if inner else cast(y, node.output.dtype)  # type: ignore[call-arg]
