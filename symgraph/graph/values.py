@@ -22,19 +22,22 @@ def as_array(value: Any, type: TensorType, name: str, *, downcast: bool = False,
     length differs.
     """
     array = _numbers(value, name)
+    target = np.dtype(type.dtype)
     if array.dtype.kind not in "biuf":
         raise DtypeError(f"{name} takes numbers of dtype {type.dtype}, but was given {_kind(value, array)}")
-    if str(array.dtype.newbyteorder("=")) != type.dtype:
-        _check_cast(array, type.dtype, name, _has_dtype(value), downcast)
+    if array.dtype != target:
+        _check_cast(array, target, name, _has_dtype(value), downcast)
     if array.ndim != type.ndim:
         raise ShapeError(
             f"{name} takes {_rank(type.ndim)}, but was given {_rank(array.ndim)} of shape {format_shape(array.shape)}"
         )
     if any(n is not None and n != m for n, m in zip(type.shape, array.shape, strict=True)):
         raise ShapeError(f"{name} has shape {format_shape(type.shape)}, but was given {format_shape(array.shape)}")
+    if array.dtype == target and array.flags.c_contiguous and array.flags.aligned:
+        return array.copy() if copy else array
     try:
         with np.errstate(over="raise", invalid="ignore"):
-            result = np.require(array, np.dtype(type.dtype), ["C", "A"])
+            result = np.require(array, target, ["C", "A"])
     except FloatingPointError:
         raise DtypeError(f"{name} has dtype {type.dtype}, but was given numbers too large for it") from None
     return result.copy() if copy and np.may_share_memory(result, array) else result
@@ -89,8 +92,7 @@ def _has_dtype(value: Any) -> bool:
     return True
 
 
-def _check_cast(array: np.ndarray, dtype: str, name: str, typed: bool, downcast: bool) -> None:
-    target = np.dtype(dtype)
+def _check_cast(array: np.ndarray, target: np.dtype, name: str, typed: bool, downcast: bool) -> None:
     if np.can_cast(array.dtype, target, "safe") or (array.size == 0 and not typed):
         return
     fits = _fits(array, target)
@@ -101,10 +103,10 @@ def _check_cast(array: np.ndarray, dtype: str, name: str, typed: bool, downcast:
     elif not fits:
         reason = "the numbers do not fit"
     elif typed:
-        reason = f"convert it with .astype({dtype!r}), or compile with allow_input_downcast=True"
+        reason = f"convert it with .astype('{target}'), or compile with allow_input_downcast=True"
     else:
         reason = "write integers, or compile with allow_input_downcast=True"
-    raise DtypeError(f"{name} has dtype {dtype}; {array.dtype} values would lose information: {reason}")
+    raise DtypeError(f"{name} has dtype {target}; {array.dtype} values would lose information: {reason}")
 
 
 def _fits(array: np.ndarray, target: np.dtype) -> bool:
