@@ -7,8 +7,9 @@ they are the same object.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain
 
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.graph.traverse import toposort
@@ -72,9 +73,24 @@ class Shapes:
 
     def canonical(self, x: Variable) -> Variable:
         """The one variable that stands for an integer scalar and everything computed alike."""
-        for node in toposort([x], stop=self.values):
+        for node in toposort([x], stop=self._met):
             self._number(node)
         return self._leaf(x) if x.owner is None else self.values[x]
+
+    def merged(self, condition: Variable) -> Variable:
+        """A condition, as one variable with all those computed alike, its nodes given their lengths."""
+        new: dict[Variable, Variable] = {}
+        for node in toposort([condition], stop=self._met):
+            inputs = tuple(new[x] if x in new else self._leaf(x) if x.owner is None else x for x in node.inputs)
+            key = (node.op, inputs)
+            if key not in self._numbered:
+                same_inputs = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
+                made = node if same_inputs else Apply(node.op, inputs, node.output.origin, node.output.name)
+                self._numbered[key] = made.output
+                _infer_node(self, made)
+            x = self._numbered[key]
+            new[node.output] = self.values.get(x, x)
+        return new[condition] if condition in new else self.values.get(condition, condition)
 
     def _number(self, node: Apply) -> None:
         """Give the output of a node, if it is an integer scalar, the variable that stands for it."""
@@ -121,6 +137,7 @@ class Shapes:
         self._constants: dict[tuple[str, bytes], Variable] = {}
         self._host: dict[Variable, None] = {}
         self._order: dict[Variable, int] = {}
+        self._met = _Met(self)
 
     def add_leaf(self, x: Variable) -> None:
         """Give an input, shared variable or constant its lengths: constants where known, else new symbols."""
@@ -133,6 +150,22 @@ class Shapes:
                 n = as_variable(known)
             lengths.append(self._leaf(n))
         self.lengths[x] = tuple(lengths)
+
+
+class _Met(Set[Variable]):
+    """The variables that the analysis has met, seen as a set without a copy."""
+
+    def __init__(self, shapes: Shapes):
+        self._shapes = shapes
+
+    def __contains__(self, x: object) -> bool:
+        return x in self._shapes.values or x in self._shapes.lengths
+
+    def __iter__(self) -> Iterator[Variable]:
+        return chain(self._shapes.values, self._shapes.lengths)
+
+    def __len__(self) -> int:
+        return len(self._shapes.values) + len(self._shapes.lengths)
 
 
 def infer_shapes(outputs: Sequence[Variable], leaves: Iterable[Variable], written: Sequence[Variable] = ()) -> Shapes:
@@ -163,11 +196,7 @@ def _infer_node(shapes: Shapes, node: Apply, conditions: bool = False) -> None:
     )
     shapes._number(node)
     for condition in node.op.checks(*operands) if conditions else ():
-        holds = shapes.canonical(condition)
-        if not shapes.is_host(holds):
-            for inner in toposort([condition], stop=shapes.lengths):
-                _infer_node(shapes, inner)
-        shapes.conditions.append((holds, node.output))
+        shapes.conditions.append((shapes.merged(condition), node.output))
 
 
 def _operand(shapes: Shapes, x: Variable) -> SizedOperand:
