@@ -19,6 +19,9 @@ from symgraph.lower.elements import LOOP_INDICES, Elements, is_loop_index, is_on
 NODES_PER_REGION = 48  # a C function this long still compiles in a few hundredths of a second
 
 
+Axis = tuple[ir.Expr, Variable]  # an index and the length of its axis
+
+
 @dataclass(eq=False)
 class Region:
     """Nodes evaluated in one loop nest. `domain` are the lengths of its loops, outermost first."""
@@ -109,6 +112,8 @@ class _Partition:
         self._find_stored()
         self._sink()
         self._find_stored()
+        self._merge()
+        self._find_stored()
         steps: list[Region | LoopStep] = [*self.calls, *(r for r in self.regions if r.nodes)]
         first = {step: min(self.position[n] for n in _nodes(step)) for step in steps}
         self.schedule.steps = sorted(steps, key=lambda step: (step.stage, first[step]))
@@ -143,21 +148,27 @@ class _Partition:
         base = element.array
         own = [(i, n) for i, n in zip(element.index, self.shapes.of(base), strict=True) if not is_one(n)]
         loops = [(i, n) for i, n in zip(index, lengths, strict=True) if not is_one(n)]
-        if absorbs_transpose and len(loops) == 2 and own == loops[::-1]:
-            return Placement(base, ir.index(0), transposed=True)
+        offset = self._contiguous(own, loops)
+        if offset is not None:
+            return Placement(base, offset)
+        if absorbs_transpose and len(loops) == 2:
+            offset = self._contiguous(own, loops[::-1])
+        return Placement(base, offset, transposed=True) if offset is not None else None
+
+    def _contiguous(self, own: Sequence[Axis], loops: Sequence[Axis]) -> ir.Expr | None:
+        """Where the elements that `loops` run through in order start, if they lie in the array `own` without gaps."""
         fixed = own[: len(own) - len(loops)]
-        inner = own[len(fixed) :]
         offset: ir.Expr = ir.index(0)
         for i, n in fixed:
             if not _loop_free(i):
                 return None
             offset = add(multiply(offset, self.elements.size(n)), i)
-        for k, ((i, n), (loop, m)) in enumerate(zip(inner, loops, strict=True)):
+        for k, ((i, n), (loop, m)) in enumerate(zip(own[len(fixed) :], loops, strict=True)):
             start = _start(i, loop)
             if start is None or (k > 0 and (n is not m or start != ir.index(0))):
                 return None
             offset = add(multiply(offset, self.elements.size(n)), start)
-        return Placement(base, offset)
+        return offset
 
     def _is_host(self, x: Variable) -> bool:
         value = self.shapes.values.get(x)
@@ -301,6 +312,37 @@ class _Partition:
             self.producer[x] = home
             self.schedule.stored.pop(x, None)
             self.schedule.stored.update(dict.fromkeys(newly))  # type: ignore[arg-type]
+
+
+    def _merge(self) -> None:
+        """Let a nest whose values only one later nest reads, element by element, become a part of that nest."""
+        readers: dict[Region, set[Region | LoopStep]] = {r: set() for r in self.regions}
+        apart = set()  # nests whose values are wanted whole
+        for x in (*self.roots, *(p.base for p in self.schedule.placements.values()), *(c for cs in self.waits.values() for c in cs)):
+            apart.add(self.producer.get(x))
+        for node, reads in self.reads.items():
+            here = self.producer[node.output]
+            for e in reads:
+                maker = self.producer.get(e.array)  # type: ignore[call-overload]
+                if isinstance(maker, Region) and maker is not here:
+                    readers[maker].add(here)
+                    if not self._aligned(e) or e.array in self.late or e.array in self.schedule.aliases:
+                        apart.add(maker)
+        merged: dict[Region | LoopStep, Region] = {}
+        for region in sorted(self.regions, key=lambda r: -r.stage):  # what a home is merged into is known before
+            homes = {merged.get(r, r) for r in readers[region]}
+            if region in apart or len(homes) != 1 or any(n.output in self.waits for n in region.nodes):
+                continue
+            (home,) = homes
+            if not isinstance(home, Region) or not region.domain or home.domain[: len(region.domain)] != region.domain:
+                continue
+            if len(home.nodes) + len(region.nodes) > self.limit:
+                continue
+            home.nodes = sorted([*home.nodes, *region.nodes], key=self.position.__getitem__)
+            for node in region.nodes:
+                self.producer[node.output] = home
+            merged[region] = home
+            region.nodes = []
 
 
 def _nodes(step: Region | LoopStep) -> list[Apply]:

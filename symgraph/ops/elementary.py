@@ -100,7 +100,7 @@ clip = composite(
     types=same, domain=((-3, 3), (-2, -1), (1, 2)),
     doc="x kept between low and high; high where low > high. The gradient flows into x within [low, high].",
 )  # fmt: skip
-relu = composite("relu", lambda x: maximum(x, 0), [lambda x, out: gt(x, 0)], types=same,
+relu = composite("relu", lambda x: maximum(x, 0), [lambda x, out: gt(out, 0)], types=same,
                  doc="x where positive, 0 elsewhere; NaN stays. The derivative at 0 is 0.")  # fmt: skip
 
 # Arithmetic.
