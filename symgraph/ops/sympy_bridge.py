@@ -85,7 +85,8 @@ def from_sympy(expression: Any, symbols: Sequence[Any]) -> Callable[..., Any]:
 def derivatives_by_sympy(function: ScalarFunction) -> tuple[Derivative, ...]:
     """The derivatives of a scalar function by each argument, as sympy takes them of its form; 0 at steps and kinks.
 
-    Raises GradientError for a function that has no sympy form, TypeError for a derivative that symgraph cannot express.
+    Raises GradientError for a function that has no sympy form; a derivative raises TypeError when it is called and
+    symgraph cannot express it.
     """
     import sympy
 
@@ -93,8 +94,12 @@ def derivatives_by_sympy(function: ScalarFunction) -> tuple[Derivative, ...]:
         raise GradientError(f"{function.name} has neither a derivative nor a sympy form to take it of")
     symbols = [sympy.Dummy(f"x{k}", real=True) for k in range(function.arity)]
     expression = sympy.sympify(function.sympy(*symbols))
-    formulas = [from_sympy(_derivative(expression, x), symbols) for x in symbols]
-    return tuple(lambda *args, formula=formula: formula(*args[:-1]) for formula in formulas)
+
+    def by(symbol: Any) -> Derivative:
+        taken = cache(lambda: from_sympy(_derivative(expression, symbol), symbols))  # not before it is needed
+        return lambda *args: taken()(*args[:-1])
+
+    return tuple(by(symbol) for symbol in symbols)
 
 
 _DEFINED: dict[str, tuple[Any, tuple[Any, ...], ScalarFunction]] = {}
