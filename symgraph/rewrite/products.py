@@ -38,15 +38,15 @@ class Product:
     def cancelled(self) -> Product:
         """Without the positive factors on both sides, and with the stable forms of quotients that have one."""
         over, under = list(self.over), list(self.under)
-        for x in self.over:
-            if x in under and x in over and is_positive(x):
+        for x, y in [(x, y) for x in self.over for y in self.under]:
+            stable = quotient(x, y) if x in over and y in under else None
+            if stable is not None:
+                over[over.index(x)] = next((z for z in under if _same_node(z, stable)), stable)
+                under.remove(y)
+        for x in tuple(over):
+            if x in under and is_positive(x):
                 over.remove(x)
                 under.remove(x)
-        for x, y in [(x, y) for x in over for y in under]:
-            whole = quotient(x, y) if x in over and y in under else None
-            if whole is not None:
-                over[over.index(x)] = whole
-                under.remove(y)
         return replace(self, over=tuple(over), under=tuple(under))
 
     def times(self, other: Product) -> Product:
@@ -112,6 +112,11 @@ def terms(x: Variable) -> list[tuple[Variable, bool]]:
 def elementwise(x: Variable) -> Apply | None:
     """The node of a scalar function that made `x`, if one did."""
     return x.owner if x.owner is not None and isinstance(x.owner.op, Elementwise) else None
+
+
+def _same_node(x: Variable, y: Variable) -> bool:
+    """Whether two results are of the same op of the same inputs."""
+    return x.owner is not None and y.owner is not None and (x.owner.op, x.owner.inputs) == (y.owner.op, y.owner.inputs)
 
 
 def quotient(x: Variable, y: Variable) -> Variable | None:
@@ -187,6 +192,22 @@ def cancel_in_terms(node: Apply, graph: Graph) -> Variable | None:
             total = total - value if negative else value if isinstance(total, int) and total == 0 else total + value
         return _rebuilt(node, total, graph)
     return None
+
+
+@rule(on=sub, why="for a large argument sigmoid is 1 and the difference 0; 1 - sigmoid(a) as sigmoid(-a) is not")
+def take_out_factor(node: Apply, graph: Graph) -> Variable | None:
+    """x - x * sigmoid(a) is x * sigmoid(-a)."""
+    first, second = (product(x) for x in node.inputs)
+    rest = list(second.over)
+    for x in first.over:
+        if x in rest:
+            rest.remove(x)
+    extra = elementwise(rest[0]) if len(rest) == 1 and len(second.over) == len(first.over) + 1 else None
+    if extra is None or extra.op.function is not sigmoid:  # type: ignore[attr-defined]
+        return None
+    if sorted(map(id, first.under)) != sorted(map(id, second.under)) or first.negative != second.negative:
+        return None
+    return _rebuilt(node, node.inputs[0] * sigmoid(-extra.inputs[0]), graph)
 
 
 def _rebuilt(node: Apply, value: Variable | int, graph: Graph) -> Variable:

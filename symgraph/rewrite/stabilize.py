@@ -16,7 +16,7 @@ from symgraph.ops.nn import LogSoftmax, LogSumExp, Softmax, SoftmaxGradient
 from symgraph.ops.reduce import Sum
 from symgraph.rewrite.layouts import is_zero, of_shape
 from symgraph.rewrite.pattern import Graph, Rule, a, b, keeps_type, rule
-from symgraph.rewrite.products import DEPTH, cancel_factors, cancel_in_terms, elementwise, product, terms
+from symgraph.rewrite.products import DEPTH, cancel_factors, cancel_in_terms, elementwise, product, take_out_factor, terms
 
 LOGISTIC = (
     Rule(
@@ -130,5 +130,6 @@ def _without(x: Variable, is_divisor: Callable[[Variable], bool]) -> Variable | 
 
 
 STABILIZE = (
-    *LOGISTIC, log_of_softmax, log_of_sum_of_exp, cancel_factors, cancel_in_terms, softmax_gradient_of_quotient,
+    *LOGISTIC, log_of_softmax, log_of_sum_of_exp, cancel_factors, cancel_in_terms, take_out_factor,
+    softmax_gradient_of_quotient,
 )  # fmt: skip

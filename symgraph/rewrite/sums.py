@@ -63,7 +63,7 @@ def reduce_before_reordering(node: Apply, graph: Graph) -> Variable | None:
 
 @rule(on=Sum, why="one product instead of one for each element")
 def sum_of_scaled(node: Apply, graph: Graph) -> Variable | None:
-    """A scalar factor, divisor or sign of what is summed."""
+    """A factor, divisor or sign that is the same for all that is summed to one element."""
     (x,) = node.inputs
     if x.owner is None or not isinstance(x.owner.op, Elementwise) or not x.type.is_float or not graph.used_once(x):
         return None
@@ -72,11 +72,14 @@ def sum_of_scaled(node: Apply, graph: Graph) -> Variable | None:
         return -node.op(*operands)
     if function not in (mul, true_divide):
         return None
+    axes = node.op.axes  # type: ignore[attr-defined]
     for k in (0, 1) if function is mul else (1,):
-        scalar, rest = operands[k], operands[1 - k]
-        if scalar.ndim == 0 and rest.ndim == x.ndim:
+        factor, rest = operands[k], operands[1 - k]
+        own = [axis - x.ndim + factor.ndim for axis in axes]
+        if all(axis < 0 or factor.type.shape[axis] == 1 for axis in own) and keeps_type(x, rest):
+            factor = factor.dimshuffle(*[axis for axis in range(factor.ndim) if axis not in own])
             total = node.op(rest)
-            return total * scalar if function is mul else total / scalar
+            return total * factor if function is mul else total / factor
     return None
 
 
