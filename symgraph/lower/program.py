@@ -20,6 +20,7 @@ from symgraph.lower.names import Names
 from symgraph.lower.regions import LoopStep, Placement, Region, Schedule, multiply, partition
 from symgraph.lower.shapes import Shapes, infer_shapes
 from symgraph.lower.sizes import NeedsArray, Sizes
+from symgraph.ops.elementwise import Cast
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class _Lowering:
     ):
         self.name = name
         self.outputs = tuple(outputs)
-        self.updates = tuple(updates)
-        roots = [*outputs, *(new for _, new in updates)]
+        self.updates = _computed(updates)
+        roots = [*outputs, *(new for _, new in self.updates)]
         self.inputs, self.shared = tuple(inputs), tuple(shared)
         self.shapes: Shapes = infer_shapes(roots, [*inputs, *shared, *(x for x in roots if isinstance(x, Constant))], written)
         self.names = Names()
@@ -225,7 +226,9 @@ class _Lowering:
             return self.buffers[x]
         if x in self.layout.shares:
             return self._buffer(self.layout.shares[x])
-        self.buffers[x] = ir.Buffer(self.names.fresh(x.name, "t"), x.dtype, True)
+        alias = self.schedule.aliases.get(x)
+        writable = alias is None or self._buffer(alias.base).writable
+        self.buffers[x] = ir.Buffer(self.names.fresh(x.name, "t"), x.dtype, writable)
         return self.buffers[x]
 
     def _places(self, run: Sequence[ir.Stmt]) -> list[ir.Stmt]:
@@ -307,7 +310,7 @@ class _Lowering:
                 except NeedsArray as need:
                     if need.value in self.computed:
                         raise  # else it was rewritten away, and nobody computes it for a check alone
-            for condition, x in self.shapes.conditions:
+            for condition, x in dict(reversed(self.shapes.conditions)).items():
                 if self.shapes.is_host(condition) and not (isinstance(condition, Constant) and condition.value):
                     holds = self.sizes.raw(condition)
                     truth = holds if holds.dtype == "bool" else ir.Cast("bool", holds)
@@ -388,6 +391,25 @@ class PlacedArray:
         for i, extent in zip(index, extents, strict=True):
             offset = i if offset == ir.index(0) else multiply(offset, extent) + i
         return offset if self.placement.offset == ir.index(0) else self.placement.offset + offset
+
+
+def _computed(updates: Sequence[tuple[Variable, Variable]]) -> tuple[tuple[Variable, Variable], ...]:
+    """The updates, with a node of its own for each new value that is the old one of another shared variable.
+
+    So the planner sees that it is read, and does not let it be overwritten before.
+    """
+    state = {s for s, _ in updates}
+    return tuple(
+        (s, x if _memory(x) is s or _memory(x) not in state else Apply(Cast(x.dtype), (x,), x.origin).output)
+        for s, x in updates
+    )
+
+
+def _memory(x: Variable) -> Variable:
+    """The value that `x` may be a part of."""
+    while x.owner is not None and (x.owner.op.alias or x.owner.op.inline) and x.owner.inputs:
+        x = x.owner.inputs[0]
+    return x
 
 
 def _nodes_of(step: Region | LoopStep) -> list[Apply]:

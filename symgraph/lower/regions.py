@@ -109,6 +109,7 @@ class _Partition:
                 self._call(node)
             elif not node.op.inline or node.output in copied:
                 self._evaluate(node)
+        self._drop_unneeded()
         self._find_stored()
         self._sink()
         self._find_stored()
@@ -268,6 +269,19 @@ class _Partition:
         return False
 
     # -- after all nodes have a stage
+
+    def _drop_unneeded(self) -> None:
+        """Leave out what only lengths and bounds were made of: the plan computes them."""
+        needed: set[object] = {*self.roots, *(p.base for p in self.schedule.placements.values())}
+        needed.update(c for cs in self.waits.values() for c in cs)
+        for node in reversed(list(self.reads)):
+            if node.output in needed:
+                needed.update(e.array for e in self.reads[node])
+                continue
+            region = self.producer.pop(node.output)
+            assert isinstance(region, Region)
+            region.nodes.remove(node)
+            del self.reads[node], self.schedule.bodies[node]
 
     def _find_stored(self) -> None:
         """A value needs memory if it is a result, an operand of a call, or read in another step than its own."""

@@ -15,10 +15,13 @@ from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.graph.traverse import toposort
 from symgraph.graph.types import TensorType
 from symgraph.graph.values import as_constant
+from symgraph.ops.elementary import eq, ge, le
 from symgraph.ops.elementwise import Cast, Elementwise
 from symgraph.ops.layout import Length
 
 Lengths = tuple[Variable, ...]
+
+REFLEXIVE = (eq, le, ge)  # hold between an integer and itself
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,8 @@ class Shapes:
             if key not in self._numbered:
                 same_inputs = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
                 made = node if same_inputs else Apply(node.op, inputs, node.output.origin, node.output.name)
-                self._numbered[key] = made.output
                 _infer_node(self, made)
+                self._numbered.setdefault(key, made.output)
             x = self._numbered[key]
             new[node.output] = self.values.get(x, x)
         return new[condition] if condition in new else self.values.get(condition, condition)
@@ -107,6 +110,9 @@ class Shapes:
         inputs = tuple(self.find(y) for y in inputs)
         if all(isinstance(y, Constant) for y in inputs):
             self.values[x] = self._leaf(Constant(as_constant(node.op.reference(*[y.data for y in inputs]), x.dtype)))  # type: ignore[attr-defined]
+            return
+        if isinstance(node.op, Elementwise) and node.op.function in REFLEXIVE and inputs[0] is inputs[1]:
+            self.values[x] = self._leaf(Constant(as_constant(True)))
             return
         key = (node.op, inputs)
         if key not in self._numbered:

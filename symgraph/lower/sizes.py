@@ -87,10 +87,14 @@ class Sizes:
 
         Raises NeedsArray where it depends on more than these.
         """
+        unknown: set[Variable] = set()
         for node in toposort([n], stop=self._exprs):
-            op = node.op
-            if not isinstance(op, (Cast, Elementwise)):
-                raise NeedsArray(node.output)
+            op, x = node.op, node.output
+            if not isinstance(op, (Cast, Elementwise)) or x.ndim or not unknown.isdisjoint(node.inputs):
+                if not x.ndim and not x.type.is_float:
+                    raise NeedsArray(x)
+                unknown.add(x)
+                continue
             parts = [self._part(x) for x in node.inputs]
             if isinstance(op, Cast):
                 expr: ir.Expr = ir.Cast(op.dtype, parts[0][0])
