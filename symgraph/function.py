@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from codegen.cache import Cache, default_directory
 from codegen.errors import NoCompiler
 from codegen.module import load
 from codegen.toolchain import Toolchain, find_toolchain
+from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.syntax import SYNTAX
@@ -80,7 +80,8 @@ class Function:
         self.outputs = signature.outputs
         self.updates = signature.updates
         self._roots = [*self.outputs, *(new for _, new in self.updates)]
-        self._lock = threading.Lock()
+        self._guard = self._join_guards()
+        self._running = False
         self._variants: list[Variant] = []
         self._varying: set[SharedVariable] = set()
         self._expected = [(np.dtype(x.dtype), x.ndim) for x in self.inputs]
@@ -97,10 +98,27 @@ class Function:
         Raises TypeError for missing, unknown or doubled arguments, DtypeError and ShapeError for values that do not
         fit, IndexError for an index out of range; nothing has changed then.
         """
-        arrays = args if not kwargs and self._is_exact(args) else self.signature.bind(args, kwargs)
-        with self._lock:
-            results = self._run(arrays)
-        return self.signature.pack(results)
+        while True:
+            guard = self._guard
+            with guard.lock:
+                if guard.joined is None:
+                    return self._call_alone(args, kwargs)
+            self._guard = guard.root
+
+    def _call_alone(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if self._running:
+            raise RuntimeError(f"{self.signature.caller} was called during a call of itself, perhaps by a signal handler")
+        self._running = True
+        try:
+            arrays = args if not kwargs and self._is_exact(args) else self.signature.bind(args, kwargs)
+            return self.signature.pack(self._run(arrays))
+        finally:
+            self._running = False
+
+    def _join_guards(self) -> Guard:
+        """One lock for this function and for all whose state it reads or changes."""
+        defaults = [x.default for x in self.signature.inputs if isinstance(x.default, SharedVariable)]
+        return join(s.guard for s in (*self.signature.shared, *defaults))
 
     def _is_exact(self, args: Sequence[Any]) -> bool:
         """Whether the arguments are arrays that C can take as they are."""

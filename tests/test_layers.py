@@ -34,6 +34,7 @@ symgraph/graph/types
 symgraph/graph/values
 symgraph/graph/provenance
 symgraph/graph/syntax
+symgraph/graph/guard
 symgraph/graph/node
 symgraph/graph/traverse
 symgraph/graph/printing

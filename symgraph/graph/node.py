@@ -15,6 +15,7 @@ import numpy as np
 
 from codegen import ir
 from symgraph.errors import DtypeError, GraphError
+from symgraph.graph.guard import Guard
 from symgraph.graph.provenance import Origin, current_origin
 from symgraph.graph.syntax import SYNTAX, Syntax
 from symgraph.graph.types import NEW_VARIABLE, TensorType, format_shape
@@ -83,15 +84,17 @@ class SharedVariable(Variable):
     The type leaves lengths open unless `shape` fixes them, so `set_value` may change them.
     """
 
-    __slots__ = ("storage",)
+    __slots__ = ("guard", "storage")
 
     def __init__(self, type: TensorType, storage: np.ndarray, name: str | None = None):
         super().__init__(type, name)
         self.storage = storage
+        self.guard = Guard()  # held while the value is read or replaced
 
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> np.ndarray:
         """The value: a copy, or with `borrow=True` the array itself, which updates may overwrite."""
-        return self.storage if borrow else self.storage.copy()
+        with self.guard:
+            return self.storage if borrow else self.storage.copy()
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
         """Replace the value by an array (or nested lists) of the same dtype and rank.
@@ -102,7 +105,8 @@ class SharedVariable(Variable):
         if isinstance(value, Variable):
             raise DtypeError(f"{self} takes a value, but was given the symbol {value}; updates take symbols")
         array = as_array(value, self.type, str(self), copy=not borrow)
-        self.storage = array if array.flags.writeable else array.copy()
+        with self.guard:
+            self.storage = array if array.flags.writeable else array.copy()
 
 
 def as_variable(value: Any, dtype: str | None = None) -> Variable:
@@ -241,13 +245,6 @@ class Op:
     def shape(self, same: Same, *inputs: Sized) -> Sequence[Variable]:
         """The lengths of the result, as int64 scalars; `same(a, b)` declares two lengths equal."""
         return inputs[0].shape
-
-    def stretches(self, shapes: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> Iterable[tuple[int, tuple[int, ...]]]:
-        """Which operands broadcast: (number, shape that it is stretched to, aligned at the right), from actual shapes.
-
-        An unknown length of such an operand is taken to equal its partner, until a call shows that it is 1.
-        """
-        return ()
 
     def checks(self, *inputs: Sized) -> Iterable[Variable]:
         """Bool scalars that must hold before the result may be computed, such as indices within bounds."""
