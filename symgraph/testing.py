@@ -29,6 +29,7 @@ def check_grad(
     atol: float = 1e-7,
     seed: int = 0,
     known: bool = False,
+    step: float = STEP,
 ) -> None:
     """Compare the gradient of an expression with central finite differences, in float64.
 
@@ -36,6 +37,7 @@ def check_grad(
     arrays: the point, one array for each variable; the derivative is taken by all that are floats
     rtol, atol: how far the two may be apart, relative to the largest derivative and at all
     known: make variables whose lengths are known
+    step: how far to go to either side, relative to the element or at least to 1; more where `f` rounds to float32
 
     Raises AssertionError, with both derivatives in the message, where they differ or their shapes do.
     Source: Griewank and Walther, Evaluating Derivatives (2008), section 3.1 and equation 1.2 (differences)
@@ -52,7 +54,7 @@ def check_grad(
     gradients = grad(cost, [inputs[k] for k in moving], disconnected_inputs="ignore")
     stated = evaluate(gradients, dict(zip(inputs, point, strict=True)))
     for k, symbolic in zip(moving, stated, strict=True):
-        numeric = _differences(cost, inputs, point, k)
+        numeric = _differences(cost, inputs, point, k, step)
         scale = np.max(np.abs(numeric), initial=0.0)
         if symbolic.shape != numeric.shape:
             raise AssertionError(f"the gradient by argument {k} has shape {symbolic.shape}, not {numeric.shape}")
@@ -63,12 +65,14 @@ def check_grad(
             )
 
 
-def _differences(cost: Variable, inputs: Sequence[Variable], point: Sequence[np.ndarray], k: int) -> np.ndarray:
+def _differences(
+    cost: Variable, inputs: Sequence[Variable], point: Sequence[np.ndarray], k: int, step: float
+) -> np.ndarray:
     """The derivative of a scalar by the elements of one input, by central differences."""
     result = np.empty(point[k].shape)
     values = dict(zip(inputs, point, strict=True))
     for index in np.ndindex(result.shape):
-        width = STEP * max(1.0, abs(point[k][index]))
+        width = step * max(1.0, abs(point[k][index]))
         ends = []
         for moved in (point[k][index] + width, point[k][index] - width):
             values[inputs[k]] = point[k].copy()

@@ -89,7 +89,7 @@ class NeedsElements(Reduction):
 def _samples(empty: bool = False) -> list[tuple[tuple[int, ...], np.ndarray]]:
     """Axes and arrays of distinct elements; with `empty` also of none."""
     rng = np.random.default_rng(0)
-    x = rng.permutation(np.linspace(-3, 3, 24)).reshape(2, 3, 4)
+    x = rng.permutation(np.linspace(-3, 5, 24)).reshape(2, 3, 4)
     cases: list[tuple[tuple[int, ...], np.ndarray]] = [((axis,), x) for axis in range(3)]
     cases += [((0, 2), x), ((1, 2), x), ((0, 1, 2), x), ((0,), x[0, 0]), ((0,), x[0, 0, :1]), ((0, 1), x[:1, 0, :1])]
     return cases + [((0,), x[:, :0, 0])] + [((0,), x[:0, 0]), ((0, 1), x[0, :0])] * empty
