@@ -1,7 +1,8 @@
-"""What all tests share: a compile cache of their own, and golden files."""
+"""What all tests share: a compile cache of their own, a C compiler that lets no warning pass, and golden files."""
 
 import difflib
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,18 +17,24 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Give this run an empty cache, before symgraph is imported; the workers of one run inherit it and share it."""
+    """Set up the environment of this run, before symgraph is imported; the workers of one run inherit it."""
     if hasattr(config, "workerinput"):
         return
-    before = os.environ.get("SYMGRAPH_CACHE")
-    folder = os.environ["SYMGRAPH_CACHE"] = tempfile.mkdtemp(prefix="symgraph-tests-")
+    folder = tempfile.mkdtemp(prefix="symgraph-tests-")
+    settings = {"SYMGRAPH_CACHE": folder}
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler and not os.environ.get("CC"):
+        settings["CC"] = f"{shlex.quote(compiler)} -Wall -Wextra -Werror"
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
 
     def clean_up():
         shutil.rmtree(folder, ignore_errors=True)
-        if before is None:
-            os.environ.pop("SYMGRAPH_CACHE", None)
-        else:
-            os.environ["SYMGRAPH_CACHE"] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
     config.add_cleanup(clean_up)
 
