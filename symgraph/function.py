@@ -18,6 +18,7 @@ from codegen.cache import Cache, default_directory
 from codegen.errors import NoCompiler
 from codegen.module import load
 from codegen.toolchain import Toolchain, find_toolchain
+from symgraph.graph.assigned import assigned_names
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import excerpt
@@ -85,7 +86,7 @@ class Function:
         self._variants: list[Variant] = []
         self._varying: set[SharedVariable] = set()
         self._expected = [(np.dtype(x.dtype), x.ndim) for x in self.inputs]
-        self._strict = any(x.strict for x in signature.inputs)
+        self._strict = any(x.strict or any(n is not None for n in x.variable.type.shape) for x in signature.inputs)
         self._toolchain: Toolchain | None = None
         if options.mode == "c":
             self._toolchain = _toolchain_or_warning(options)
@@ -170,7 +171,7 @@ class Function:
         clock = _Clock(before)
         roots, stand_ins = self._refined(facts)
         clock.lap("refine")
-        rewritten = rewrite(roots, optimize=self.options.optimize)
+        rewritten = rewrite(roots, optimize=self.options.optimize, names=assigned_names(roots))
         clock.lap("rewrite")
         count = len(self.outputs)
         used = set(leaves(rewritten.outputs))

@@ -45,6 +45,9 @@ def grad(  # type: ignore[misc]
     _accumulate(total, targets, set(_variables(consider_constant, "consider_constant")))
 
     gradients = [total[x] if x in total else _disconnected(cost, x, disconnected_inputs) for x in targets]
+    for x, g in zip(targets, gradients, strict=True):
+        if x.name and g.name is None and g.owner is not None and g.origin.derived:
+            g.name = f"grad_{x.name}"
     return gradients[0] if isinstance(wrt, Variable) else gradients
 
 

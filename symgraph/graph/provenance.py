@@ -18,6 +18,11 @@ class Origin(NamedTuple):
     filename: str
     line: int
 
+    @property
+    def derived(self) -> bool:
+        """Whether symgraph made something on behalf of the line, such as a gradient, rather than the line itself."""
+        return False
+
     def __str__(self) -> str:
         return f"{Path(self.filename).name}:{self.line}"
 
@@ -25,6 +30,15 @@ class Origin(NamedTuple):
     def text(self) -> str:
         """The line itself, stripped; empty where it cannot be read, as at the plain prompt."""
         return linecache.getline(self.filename, self.line).strip()
+
+
+class Derived(Origin):
+    """The line on whose behalf symgraph made something; equal to the line."""
+
+    @property
+    def derived(self) -> bool:
+        """True."""
+        return True
 
 
 _inherited: ContextVar[Origin | None] = ContextVar("origin", default=None)
@@ -50,7 +64,7 @@ def warn(message: str) -> None:
 @contextmanager
 def attributed_to(origin: Origin | None) -> Iterator[None]:
     """Variables made inside belong to `origin`: a gradient to the line whose derivative it is."""
-    token = _inherited.set(origin)
+    token = _inherited.set(Derived(*origin) if origin is not None else None)
     try:
         yield
     finally:

@@ -178,8 +178,8 @@ def combine_factors(node: Apply, graph: Graph) -> Variable | None:
         over, under = p * r, q * s
     if not (_normal(over, node) and _normal(under, node)):
         return None
-    if turned == turned_inside and np.all(over == 1):
-        return x / Constant(_frozen(under, x.dtype))
+    if turned == turned_inside and np.all(np.abs(over) == 1):
+        return x / Constant(_frozen(under * over, x.dtype))
     factor = _quotient(over, under, node)
     if not _normal(factor, node):
         return None

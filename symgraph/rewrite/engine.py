@@ -6,7 +6,7 @@ rule makes are brought to normal form in the same way as those that were there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +52,21 @@ class Book:
 
 
 def apply_book(
-    book: Book, outputs: Sequence[Variable], trace: list[Step] | None = None, *, copy: bool = False
+    book: Book,
+    outputs: Sequence[Variable],
+    trace: list[Step] | None = None,
+    *,
+    copy: bool = False,
+    names: Mapping[Variable, str] | None = None,
 ) -> list[Variable]:
     """The normal forms of `outputs` under the rules of a book, in order; firings are added to `trace`.
 
     copy: make every node anew, so that names given to results do not appear on the caller's variables
+    names: for variables that have none
 
     Raises RewriteError, naming the rule, where one is wrong.
     """
-    normal = _Normalizer(book, outputs, trace if trace is not None else [], copy)
+    normal = _Normalizer(book, outputs, trace if trace is not None else [], copy, names or {})
     for x in outputs:
         normal.bring_to_normal_form(x)
     return [normal.final[x] for x in outputs]
@@ -69,13 +75,17 @@ def apply_book(
 class _Normalizer:
     """The memory of one pass."""
 
-    def __init__(self, book: Book, outputs: Sequence[Variable], trace: list[Step], copy: bool):
+    def __init__(
+        self, book: Book, outputs: Sequence[Variable], trace: list[Step], copy: bool, names: Mapping[Variable, str]
+    ):
         order = toposort(outputs)
         self.book = book
         self.trace = trace
         self.copy = copy
+        self.names = names
         self.final: dict[Variable, Variable] = {}  # variable -> its normal form
         self.becoming: dict[Variable, Variable] = {}  # variable -> what it was replaced by, on the way
+        self.given = {(node.op, node.inputs): node.output for node in order}
         self.numbers: dict[object, Variable] = {}  # (op, inputs) -> the one variable with that value
         self.notes: dict[object, Any] = {}
         self.nesting = 0
@@ -137,7 +147,8 @@ class _Normalizer:
             key = (node.op, tuple(sorted(inputs, key=id)))
         known = self.numbers.get(key)
         if known is None:
-            known = Apply(node.op, inputs, x.origin, x.name).output if self.copy or inputs != node.inputs else x
+            same = not self.copy and inputs == node.inputs
+            known = x if same else Apply(node.op, inputs, x.origin, x.name or self.names.get(x)).output
             self.numbers[key] = known
         return known
 

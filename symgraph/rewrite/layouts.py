@@ -142,7 +142,12 @@ def reshape_operands(node: Apply, graph: Graph) -> Variable | None:
 
 @rule(on=Unbroadcast, why="which axes were stretched is known now")
 def expand_unbroadcast(node: Apply, graph: Graph) -> Variable | None:
-    return node.op.expand(*node.inputs)  # type: ignore[attr-defined]
+    return with_lengths(node.op.expand(*node.inputs), node.output)  # type: ignore[attr-defined]
+
+
+def with_lengths(value: Variable, x: Variable) -> Variable:
+    """A value of the shape of `x`, with the lengths known that are known of `x`."""
+    return value if keeps_type(x, value) else value.specify_shape(x.type.shape)
 
 
 @rule(on=(BroadcastTo, Reshape), why="it has this shape already")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from time import perf_counter
@@ -10,9 +10,9 @@ from time import perf_counter
 from symgraph.graph.node import Apply, Op, Variable
 from symgraph.rewrite.canonicalize import CANONICALIZE, fold_constants
 from symgraph.rewrite.engine import Book, Step, apply_book
-from symgraph.rewrite.layouts import compose_dimshuffles
+from symgraph.rewrite.layouts import compose_dimshuffles, with_lengths
 from symgraph.rewrite.pattern import Graph, Rule, rule
-from symgraph.rewrite.specialize import FINISH, SPECIALIZE
+from symgraph.rewrite.specialize import FINISH, ROWS, SPECIALIZE
 from symgraph.rewrite.stabilize import STABILIZE
 
 
@@ -30,11 +30,13 @@ class Rewritten:
     times: dict[str, float]
 
 
-def rewrite(outputs: Sequence[Variable], *, optimize: bool = True) -> Rewritten:
+def rewrite(
+    outputs: Sequence[Variable], *, optimize: bool = True, names: Mapping[Variable, str] | None = None
+) -> Rewritten:
     """The same values by ops that become C: equal values merged, numerically stable, and with `optimize` cheaper.
 
-    The caller's variables are not changed. Lengths that ops declare equal are taken to be equal, so the entry checks
-    of the graph given must be made, not only those of the graph returned.
+    The caller's variables are not changed; `names` are for those that have none. Lengths that ops declare equal are
+    taken to be equal, so the entry checks of the graph given must be made, not only those of the graph returned.
 
     Raises RewriteError, naming the rule, where a rule is wrong.
     """
@@ -43,7 +45,7 @@ def rewrite(outputs: Sequence[Variable], *, optimize: bool = True) -> Rewritten:
     current = list(outputs)
     for number, (name, book) in enumerate(passes() if optimize else PLAIN):
         started = perf_counter()
-        current = apply_book(book, current, trace, copy=number == 0)
+        current = apply_book(book, current, trace, copy=number == 0, names=names if number == 0 else None)
         times[name] = perf_counter() - started
     return Rewritten(tuple(current), tuple(trace), times)
 
@@ -51,7 +53,7 @@ def rewrite(outputs: Sequence[Variable], *, optimize: bool = True) -> Rewritten:
 @rule(on=Op, why="it is made of other ops")
 def expand(node: Apply, graph: Graph) -> Variable | None:
     made_of = getattr(node.op, "expand", None)
-    return made_of(*node.inputs) if made_of is not None else None
+    return with_lengths(made_of(*node.inputs), node.output) if made_of is not None else None
 
 
 PLAIN = (("expand", Book(expand)),)
@@ -65,9 +67,9 @@ def passes() -> tuple[tuple[str, Book], ...]:
         # First, so that the other books need to know only one spelling of each expression.
         ("canonicalize", Book(*CANONICALIZE)),
         # Before expansion, for softmax and its gradient are recognized as such. What it makes is again canonical.
-        ("stabilize", Book(*CANONICALIZE, *stabilize)),
+        ("stabilize", Book(*CANONICALIZE, *stabilize, *ROWS)),
         # Now nothing looks for whole ops any more. What they are made of is canonical too, and merges with the rest.
-        ("expand", Book(expand, *CANONICALIZE, *SPECIALIZE)),
+        ("expand", Book(expand, *CANONICALIZE, *ROWS, *SPECIALIZE)),
         # Last, because it undoes parts of the canonical form, and counts uses that no other rule changes any more.
         ("finish", Book(*FINISH, fold_constants, compose_dimshuffles)),
     )

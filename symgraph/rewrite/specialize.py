@@ -1,6 +1,7 @@
 """Forms that cost less: one-hot rows instead of scattering, products that add to a matrix, powers as products.
 
-SPECIALIZE goes with the canonical form; FINISH undoes parts of it, where another spelling costs less, and comes last.
+ROWS and SPECIALIZE go with the canonical form, the latter when nothing looks for `Scatter` any more; FINISH undoes
+parts of the canonical form, where another spelling costs less, and comes last.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import numpy as np
 
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.creation import Arange
-from symgraph.ops.elementary import add, eq, mul, neg, power, sqr, sqrt, sub, switch, true_divide
-from symgraph.ops.elementwise import cast
+from symgraph.ops.elementary import add, eq, mul, neg, power, sigmoid, sqr, sqrt, sub, switch, true_divide
+from symgraph.ops.elementwise import Elementwise, cast
 from symgraph.ops.gather import Places, Scatter, Take
 from symgraph.ops.layout import length
 from symgraph.ops.linalg import Dot, Gemm
@@ -22,7 +23,7 @@ from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
 from symgraph.rewrite.products import elementwise, product, terms
 
 CELLS = Places((0, 1))  # x[i, j]
-ROWS = Places((0,))  # x[i]
+LEADING = Places((0,))  # x[i]
 
 
 # Elements at x[i, j] ------------------------------------------------------------------------------
@@ -50,13 +51,13 @@ def _cells(x: Variable, i: Variable, j: Variable) -> Variable:
         x = x.dimshuffle(*range(x.ndim - 1))
     if x.ndim == 2:
         return Take(CELLS)(x, i, j)
-    return Take(ROWS)(x, i if columns == 1 else j) if x.ndim else x
+    return Take(LEADING)(x, i if columns == 1 else j) if x.ndim else x
 
 
 @rule(on=Take, why="all rows, in their order")
 def take_all(node: Apply, graph: Graph) -> Variable | None:
     x, index = node.inputs[:2]
-    return x if node.op == Take(ROWS) and _counts_rows(index, x, graph) else None
+    return x if node.op == Take(LEADING) and _counts_rows(index, x, graph) else None
 
 
 @rule(on=Sum, why="each row is summed while it is written")
@@ -71,13 +72,13 @@ def sum_of_scattered(node: Apply, graph: Graph) -> Variable | None:
     zeros = as_variable(0, x.dtype).broadcast_to([rows])
     if y.ndim == 0 and i.type.shape != j.type.shape:
         y = y.broadcast_to([length(j if i.type.shape == (1,) else i, 0)])
-    return Scatter(ROWS, True)(zeros, y, i)
+    return Scatter(LEADING, True)(zeros, y, i)
 
 
 @rule(on=Scatter, why="all rows, in their order")
 def scatter_all(node: Apply, graph: Graph) -> Variable | None:
     x, y, index = node.inputs[:3]
-    if node.op != Scatter(ROWS, True) or not is_zero(x) or not _counts_rows(index, x, graph):
+    if node.op != Scatter(LEADING, True) or not is_zero(x) or not _counts_rows(index, x, graph):
         return None
     return y if keeps_type(node.output, y) else None
 
@@ -141,7 +142,8 @@ def _counts_rows(index: Variable, x: Variable, graph: Graph) -> bool:
     return extent(index, 0, graph) == extent(x, 0, graph)
 
 
-SPECIALIZE = (take_from_operands, take_all, sum_of_scattered, scatter_all, one_hot_rows, scatter_onto_sum)
+ROWS = (take_all, sum_of_scattered, scatter_all)
+SPECIALIZE = (take_from_operands, one_hot_rows, scatter_onto_sum)
 
 
 # Products of matrices -----------------------------------------------------------------------------
@@ -228,7 +230,8 @@ def divide_by_power_of_two(node: Apply, graph: Graph) -> Variable | None:
     n = uniform(y)
     if n is None or n == 0 or not math.isfinite(n) or abs(math.frexp(n)[0]) != 0.5 or not keeps_type(node.output, x):
         return None
-    inverse = np.asarray(1 / np.asarray(n, y.dtype))
+    with np.errstate(all="ignore"):
+        inverse = np.asarray(1 / np.asarray(n, y.dtype))
     return x * as_variable(inverse) if np.isfinite(inverse) and abs(inverse) >= np.finfo(y.dtype).tiny else None
 
 
@@ -250,4 +253,31 @@ def split_sum(node: Apply, graph: Graph) -> Variable | None:
     return Sum(axes[:start])(Sum(axes[start:])(node.inputs[0]))
 
 
-FINISH = (accumulate_product, power_as_products, divide_by_power_of_two, add_negative, split_sum)
+@rule(on=mul, why="one exponential instead of two")
+def derivative_of_sigmoid(node: Apply, graph: Graph) -> Variable | None:
+    """sigmoid(a) * sigmoid(-a) is s * (1 - s); a sigmoid(-a) that stands elsewhere keeps its digits."""
+    first, second = (elementwise(x) for x in node.inputs)
+    if first is None or second is None or not first.op == second.op == Elementwise(sigmoid):
+        return None
+    u, v = first.inputs[0], second.inputs[0]
+    if _is_negation(v, u):
+        return first.output * (1 - first.output)
+    return second.output * (1 - second.output) if _is_negation(u, v) else None
+
+
+def _is_negation(x: Variable, y: Variable) -> bool:
+    """Whether x is -y, in the canonical form: neg(y), b - a for a - b, c * -2 for c * 2."""
+    made, other = elementwise(x), elementwise(y)
+    if made is not None and made.op.function is neg and made.inputs[0] is y:  # type: ignore[attr-defined]
+        return True
+    if made is None or other is None or made.op != other.op:
+        return False
+    if made.op.function is sub:  # type: ignore[attr-defined]
+        return made.inputs == other.inputs[::-1]
+    if made.op.function not in (mul, true_divide) or made.inputs[0] is not other.inputs[0]:  # type: ignore[attr-defined]
+        return False
+    c, d = made.inputs[1], other.inputs[1]
+    return isinstance(c, Constant) and isinstance(d, Constant) and np.array_equal(c.data, -d.data)
+
+
+FINISH = (derivative_of_sigmoid, accumulate_product, power_as_products, divide_by_power_of_two, add_negative, split_sum)

@@ -16,7 +16,15 @@ from symgraph.ops.nn import LogSoftmax, LogSumExp, Softmax, SoftmaxGradient
 from symgraph.ops.reduce import Sum
 from symgraph.rewrite.layouts import is_zero, of_shape
 from symgraph.rewrite.pattern import Graph, Rule, a, b, keeps_type, rule
-from symgraph.rewrite.products import DEPTH, cancel_factors, cancel_in_terms, elementwise, product, take_out_factor, terms
+from symgraph.rewrite.products import (
+    DEPTH,
+    cancel_factors,
+    cancel_in_terms,
+    elementwise,
+    product,
+    take_out_factor,
+    terms,
+)
 
 LOGISTIC = (
     Rule(
