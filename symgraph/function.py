@@ -18,7 +18,6 @@ from codegen.cache import Cache, default_directory
 from codegen.errors import NoCompiler
 from codegen.module import load
 from codegen.toolchain import Toolchain, find_toolchain
-from symgraph.graph.assigned import assigned_names
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import excerpt
@@ -171,7 +170,7 @@ class Function:
         clock = _Clock(before)
         roots, stand_ins = self._refined(facts)
         clock.lap("refine")
-        rewritten = rewrite(roots, optimize=self.options.optimize, names=assigned_names(roots))
+        rewritten = rewrite(roots, optimize=self.options.optimize)
         clock.lap("rewrite")
         count = len(self.outputs)
         used = set(leaves(rewritten.outputs))
