@@ -9,6 +9,8 @@ from symgraph.graph.traverse import leaves, toposort
 from symgraph.ops.creation import arange, ones, zeros
 from symgraph.ops.elementary import (
     abs as absolute,
+)
+from symgraph.ops.elementary import (
     exp,
     log,
     maximum,

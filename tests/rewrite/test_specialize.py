@@ -1,0 +1,264 @@
+"""The rules that make things cheaper: their form, and their numbers."""
+
+import numpy as np
+import pytest
+
+from symgraph.grad import grad
+from symgraph.graph.node import as_variable
+from symgraph.graph.traverse import toposort
+from symgraph.ops.creation import arange, shared, zeros
+from symgraph.ops.elementary import exp, sigmoid, sqr, sqrt, tanh
+from symgraph.ops.gather import Places, Scatter, Take
+from symgraph.ops.linalg import Dot, Gemm, dot
+from symgraph.ops.reduce import Sum
+from symgraph.rewrite.pipeline import rewrite
+
+RNG = np.random.default_rng(0)
+CELLS = Places((0, 1))
+
+
+def ops(*outputs):
+    return [type(node.op) for node in toposort(outputs)]
+
+
+def labels(*outputs):
+    return [node.op.label for node in toposort(outputs)]
+
+
+# Powers and quotients ----------------------------------------------------------------------------
+
+POWERS = {
+    0.5: lambda x: sqrt(x), -0.5: lambda x: 1 / sqrt(x), -1: lambda x: 1 / x, -2: lambda x: 1 / sqr(x), 1: lambda x: x,
+    2: lambda x: sqr(x), 3: lambda x: sqr(x) * x, 4: lambda x: sqr(sqr(x)), 5: lambda x: sqr(sqr(x)) * x,
+    6: lambda x: sqr(sqr(x) * x), 7: lambda x: sqr(sqr(x) * x) * x, 8: lambda x: sqr(sqr(sqr(x))), 9: None, 1.5: None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", POWERS)
+def test_powers(n, dtype, var, check, is_same):
+    x = var(dtype)
+    result = check(x**n, {x: [0.3, 1.0, 2.5, 7.0]}, rtol=1e-6).outputs[0]
+    assert is_same(result, POWERS[n](x)) if POWERS[n] else "power" in labels(result)
+
+
+def test_powers_of_integers(var, check):
+    x = var("int64")
+    for n in (1, 2, 3, 8):
+        assert "power" not in labels(*check(x**n, {x: [-3, 0, 7, 1000]}, exact=True).outputs)
+    assert "power" in labels(*rewrite([x ** as_variable(-1)]).outputs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_power_of_two_divides_by_a_product(var, check, is_same, dtype):
+    x = var(dtype)
+    values = {x: RNG.normal(size=9)}
+    assert is_same(check(x / 8, values, exact=True).outputs[0], x * 0.125)
+    assert is_same(check(x / -0.25, values, exact=True).outputs[0], x * -4)
+    assert is_same(check(x / 3, values, exact=True).outputs[0], x / 3)
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    assert labels(*check(x / as_variable(tiny, dtype), values, exact=True).outputs) == ["true_divide"]
+
+
+def test_subtracting_a_constant_is_spelled_so(var, rewritten, is_same):
+    x = var("float64")
+    assert is_same(rewritten(x - 3), x - 3)
+    assert is_same(rewritten((x - 3) - 4), x - 7)
+
+
+@pytest.mark.parametrize("build", [lambda x, y: x, lambda x, y: -x, lambda x, y: x * 2, lambda x, y: x / -3, lambda x, y: x - y])
+def test_the_derivative_of_sigmoid_takes_one_exponential(var, check, build):
+    x, y = var("float64"), var("float64")
+    values = {x: RNG.normal(size=5), y: RNG.normal(size=5)}
+    z = build(x, y)
+    for built in (sigmoid(z) * (1 - sigmoid(z)), sigmoid(-z) * sigmoid(z), grad(sigmoid(z).sum(), x)):
+        assert labels(*check(built, values).outputs).count("sigmoid") == 1
+    for built in (sigmoid(z) * sigmoid(-x - 1), sigmoid(z) * sigmoid(x * -5), sigmoid(z) * sigmoid(x + y)):
+        assert labels(*check(built, values).outputs).count("sigmoid") == 2
+
+
+def test_a_sum_over_axes_that_are_no_neighbours_is_two(var, check):
+    x = var("float64", 4)
+    result = check(x.sum(axis=(0, 2, 3)), {x: RNG.normal(size=(2, 3, 4, 2))}).outputs[0]
+    assert [node.op for node in toposort([result])] == [Sum((2, 3)), Sum((0,))]
+    joined = rewrite([x.sum(axis=(1, 2))]).outputs[0]
+    assert [node.op for node in toposort([joined])] == [Sum((1, 2))]
+
+
+# Products of matrices ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def matrices(var):
+    a, b, c = var("float64", 2, "a"), var("float64", 2, "b"), var("float64", 2, "c")
+    s, t = var("float64", 0, "s"), var("float64", 0, "t")
+    values = {a: RNG.normal(size=(4, 3)), b: RNG.normal(size=(3, 5)), c: RNG.normal(size=(4, 5)), s: 0.5, t: -2.0}
+    return a, b, c, s, t, values
+
+
+ACCUMULATED = {
+    "c + a @ b": lambda a, b, c, s, t: c + dot(a, b),
+    "a @ b + c": lambda a, b, c, s, t: dot(a, b) + c,
+    "c - a @ b": lambda a, b, c, s, t: c - dot(a, b),
+    "a @ b - c": lambda a, b, c, s, t: dot(a, b) - c,
+    "c - 0.1 * a @ b": lambda a, b, c, s, t: c - 0.1 * dot(a, b),
+    "c - s * (a @ b)": lambda a, b, c, s, t: c - s * dot(a, b),
+    "c + (a @ b) / s": lambda a, b, c, s, t: c + dot(a, b) / s,
+    "t * c - s * (a @ b)": lambda a, b, c, s, t: t * c - s * dot(a, b),
+    "0.9 * c - (0.1 * s) * (a @ b) / t": lambda a, b, c, s, t: 0.9 * c - (0.1 * s) * dot(a, b) / t,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACCUMULATED)
+def test_a_product_is_added_up_in_the_matrix(name, matrices, check):
+    *operands, values = matrices
+    build = ACCUMULATED[name]
+    result = check(build(*operands), values)
+    assert [op for op in ops(*result.outputs) if op in (Dot, Gemm)] == [Gemm]
+    assert toposort(result.outputs)[-1].op == Gemm()
+    check(exp(build(*operands)), values)
+
+
+def test_two_products_are_added_up_in_one_matrix(matrices, check):
+    a, b, c, s, t, values = matrices
+    result = check(dot(a, b) + dot(a * 2, b), values)
+    assert sorted(op.__name__ for op in ops(*result.outputs) if op in (Dot, Gemm)) == ["Dot", "Gemm"]
+
+
+@pytest.mark.parametrize("build", [
+    lambda a, b, c, s, t: [c + dot(a, b), dot(a, b)],  # used twice: it would be computed twice
+    lambda a, b, c, s, t: [tanh(c) + dot(a, b)],  # the loop that computes tanh(c) adds it
+    lambda a, b, c, s, t: [c + c * dot(a, b)],  # no scalar factor
+    lambda a, b, c, s, t: [c[:1] + dot(a, b)],
+    lambda a, b, c, s, t: [c[0] + dot(a, b)],  # stretched
+    lambda a, b, c, s, t: [c + dot(a, b) + dot(a, b)[0]],
+])  # fmt: skip
+def test_where_a_product_is_not_added_up_in_a_matrix(build, matrices, check):
+    *operands, values = matrices
+    assert Gemm not in ops(*check(build(*operands), values).outputs)
+
+
+def test_a_row_is_not_stretched_by_a_product(var, check):
+    a, b, row = var("float64", 2), var("float64", 2), var("float64", 2, shape=(1, None))
+    values = {a: RNG.normal(size=(4, 3)), b: RNG.normal(size=(3, 5)), row: RNG.normal(size=(1, 5))}
+    assert Gemm not in ops(*check(row + dot(a, b), values).outputs)
+
+
+def test_float32_products_stay_float32(var, check):
+    a, b, c = (var("float32", 2) for _ in range(3))
+    values = {a: RNG.normal(size=(2, 3)), b: RNG.normal(size=(3, 2)), c: RNG.normal(size=(2, 2))}
+    result = check(c - 0.1 * dot(a, b), values, rtol=1e-5)
+    assert Gemm in ops(*result.outputs) and result.outputs[0].dtype == "float32"
+
+
+def test_the_update_of_a_weight_matrix_is_one_gemm(var):
+    x, y = var("float64", 2), var("float64")
+    w = shared(RNG.normal(size=(3,)), "w")
+    cost = ((dot(x, w) - y) ** 2).mean()
+    (update,) = rewrite([w - 0.1 * grad(cost, w)]).outputs
+    assert update.owner.op == Gemm() and update.owner.inputs[0] is w
+
+
+def test_integer_products_are_left_alone(var, check):
+    a, b, c = (var("int64", 2) for _ in range(3))
+    values = {x: RNG.integers(-3, 3, (2, 2)) for x in (a, b, c)}
+    assert Gemm not in ops(*check(c + dot(a, b), values, exact=True).outputs)
+
+
+# Elements at x[i, j] -----------------------------------------------------------------------------
+
+
+def scattered(x, y, i, j):
+    return Scatter(CELLS, True)(x.zeros_like(), y, i, j)
+
+
+@pytest.mark.parametrize("labels_dtype", ["int64", "int8", "uint8"])
+def test_one_hot_rows_instead_of_scattering(var, check, labels_dtype):
+    x, y, j = var("float64", 2), var("float64"), var(labels_dtype)
+    chosen = np.array([1, 2, 0, 1]) if labels_dtype == "uint8" else np.array([1, -1, 0, -2])
+    values = {x: RNG.normal(size=(4, 3)), y: RNG.normal(size=4), j: chosen}
+    result = check(scattered(x, y, arange(x.shape[0]), j), values, exact=True)
+    assert Scatter not in ops(*result.outputs) and "switch" in labels(*result.outputs)
+    known = var("float64", 2, shape=(4, 3))
+    given = var(labels_dtype, shape=(4,))
+    built = scattered(known, as_variable(2.0), as_variable(np.arange(4)), given)
+    result = check(built, {known: values[x], given: chosen}, exact=True)
+    assert Scatter not in ops(*result.outputs)
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 2], [3, 2, 1, 0]])
+def test_rows_in_another_order_are_scattered(var, check, rows):
+    x, y, j = var("float64", 2), var("float64"), var("int64")
+    values = {x: RNG.normal(size=(4, 3)), y: RNG.normal(size=4), j: [1, 0, 1, 2]}
+    assert Scatter in ops(*check(scattered(x, y, as_variable(rows), j), values).outputs)
+
+
+def test_rows_that_may_be_fewer_are_scattered(var, check):
+    x, j = var("float64", 2), var("int64")
+    values = {x: RNG.normal(size=(4, 3)), j: [2, 0]}
+    result = check(scattered(x, as_variable(1.5), arange(j.shape[0]), j), values)
+    assert Scatter in ops(*result.outputs)
+
+
+def test_sums_of_scattered_rows(var, check):
+    x, y, i, j = var("float64", 2), var("float64"), var("int64"), var("int64")
+    values = {x: RNG.normal(size=(4, 3)), y: RNG.normal(size=5), i: [0, 3, 3, -1, 0], j: [2, 1, 1, 0, 0]}
+    result = check(scattered(x, y, i, j).sum(axis=1), values)
+    assert all(node.output.ndim < 2 for node in toposort(result.outputs))
+    rows = check(scattered(x, y, arange(x.shape[0]), j).sum(axis=1), {x: values[x], y: RNG.normal(size=4), j: [2, 1, 1, 0]})
+    assert rows.outputs == (y,)
+    check(scattered(x, as_variable(2.0), i, as_variable([1])).sum(axis=1), values)
+    check(scattered(x, y, i, j).sum(axis=0), values)
+    check(scattered(x, y, i, j).sum(), values)
+
+
+@pytest.mark.parametrize("build", [
+    lambda s, x: s + x, lambda s, x: x + s, lambda s, x: s - x, lambda s, x: x - s,
+])  # fmt: skip
+def test_scattering_onto_a_sum(build, var, check):
+    x, y, i = var("float64", 2), var("float64", 2), var("int64")
+    s = Scatter(Places((0,)), True)(x.zeros_like(), y, i)
+    values = {x: RNG.normal(size=(4, 3)), y: RNG.normal(size=(2, 3)), i: [1, 1]}
+    result = check(build(s, tanh(x)), values)
+    (node,) = [node for node in toposort(result.outputs) if isinstance(node.op, Scatter)]
+    assert "tanh" in labels(node.inputs[0])
+    small = check(build(s, x[0]), values)  # a row does not hold the result
+    assert Scatter in ops(*small.outputs)
+
+
+def test_what_replaces_elements_is_not_added(var, check):
+    x, y, i = var("float64", 2), var("float64", 2), var("int64")
+    s = Scatter(Places((0,)), False)(x.zeros_like(), y, i)
+    check(s + x, {x: RNG.normal(size=(4, 3)), y: RNG.normal(size=(2, 3)), i: [1, 3]})
+
+
+def test_only_the_elements_taken_are_computed(var, check):
+    x, row, column, i, j = var("float64", 2), var("float64"), var("float64", 2, shape=(None, 1)), var("int64"), var("int64")
+    values = {x: RNG.normal(size=(4, 3)), row: RNG.normal(size=3), column: RNG.normal(size=(4, 1)), i: [0, 3, 3], j: [2, 1, 0]}
+    wide = exp(x + row) * column / 2
+    result = check(wide[i, j], values)
+    assert all(node.output.ndim < 2 or node.inputs == (column,) for node in toposort(result.outputs))
+    known = var("float64", 2, shape=(1, 3))
+    check((x * known)[i, j], {**values, known: RNG.normal(size=(1, 3))})
+
+
+def test_a_value_that_is_used_elsewhere_too_is_computed_once(var, check):
+    x, i = var("float64", 2), var("int64")
+    y = exp(x)
+    result = check([y, y[i, i]], {x: RNG.normal(size=(4, 3)), i: [0, 2]})
+    assert labels(*result.outputs).count("exp") == 1
+
+
+def test_taking_all_rows_takes_nothing(var, check):
+    x = var("float64")
+    result = check(Take(Places((0,)))(x, arange(x.shape[0])), {x: [1.0, 2.0]})
+    assert result.outputs == (x,)
+    y = var("float64")
+    kept = check(Take(Places((0,)))(x, arange(y.shape[0])), {x: [1.0, 2.0], y: [0.0]})
+    assert Take in ops(*kept.outputs)
+
+
+def test_zeros_with_elements_added_at_all_rows(var, check):
+    y = var("float64", shape=(3,))
+    result = check(Scatter(Places((0,)), True)(zeros(3, "float64"), y, as_variable([0, 1, 2])), {y: [1.0, 2.0, 3.0]})
+    assert result.outputs == (y,)
