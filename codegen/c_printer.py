@@ -195,11 +195,14 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 raise TypeError(f"{type(stmt).__name__} should have been lowered before printing")
 
 
+_UPDATES = {"add": "+=", "sub": "-=", "mul": "*="}
+
+
 def _update(place: str, old: ir.Expr, value: ir.Expr) -> str:
     """An assignment, written `+=` where the new value is the old one plus something."""
     match value:
-        case ir.Operation(dtype, "add" | "mul" as name, (left, right)) if left == old and c_type(dtype).kind != "b":
-            return f"{place} {'+' if name == 'add' else '*'}= {_inside(right, ASSIGNMENT)}"
+        case ir.Operation(dtype, name, (left, right)) if left == old and name in _UPDATES and c_type(dtype).kind != "b":
+            return f"{place} {_UPDATES[name]} {_inside(right, ASSIGNMENT)}"
     return f"{place} = {_inside(value, ASSIGNMENT)}"
 
 

@@ -15,35 +15,41 @@ from symgraph.graph.traverse import toposort
 LONGEST_STATEMENT = 12  # lines that we look back for the start of a statement
 
 _ASSIGNMENT = re.compile(r"\s*([^\W\d]\w*)\s*(?::[^=]+)?(?:[-+*/@]|\*\*|//)?=(?!=)")
+_FUNCTION = re.compile(r"\bfunction\s*\(")
 
 
 def assigned_names(outputs: Iterable[Variable]) -> dict[Variable, str]:
     """Names for variables that have none but were assigned to one, in the graph of `outputs`.
 
-    A line makes many variables; the name belongs to the one that no other variable of the same line uses.
+    A line makes many variables; the name belongs to the one that no other variable of the same line uses, if there is
+    one such variable.
     """
     outputs = list(outputs)
     order = toposort(outputs)
     written = [node for node in order if not node.output.origin.derived]
     inner = {x for node in written for x in node.inputs if x.origin == node.output.origin}
+    outer: dict[Origin, list[Variable]] = {}
+    for node in written:
+        if node.output not in inner:
+            outer.setdefault(node.output.origin, []).append(node.output)
     names = {}
-    for x in (node.output for node in written):
-        if x.name is None and x not in inner:
-            name = assigned_at(x.origin)
-            if name is not None:
-                names[x] = name
+    for origin, made in outer.items():
+        name = assigned_at(origin) if len(made) == 1 and made[0].name is None else None
+        if name is not None:
+            names[made[0]] = name
     return names
 
 
 @lru_cache(maxsize=4096)
 def assigned_at(origin: Origin) -> str | None:
-    """The name that the statement on a line assigns to; None where it assigns to none, or to more than one."""
+    """The name that the statement on a line assigns to; None where it assigns to none, to several, or a function."""
     before = ""  # the lines between the start of the statement and this one
     for line in range(origin.line, max(0, origin.line - LONGEST_STATEMENT), -1):
         text = linecache.getline(origin.filename, line)
         found = _ASSIGNMENT.match(text)
         if found and (line == origin.line or _is_open(text[found.end() :] + before)):
-            return None if keyword.iskeyword(found.group(1)) else found.group(1)
+            is_function = _FUNCTION.search(text + before) is not None
+            return None if keyword.iskeyword(found.group(1)) or is_function else found.group(1)
         if line != origin.line:
             before = text + before
     return None

@@ -9,10 +9,12 @@ from codegen import ir
 from symgraph.graph.node import Apply, Constant, Variable
 from symgraph.graph.types import TensorType
 from symgraph.lower.shapes import Shapes
+from symgraph.ops.elementwise import Cast, Elementwise
 
 LOOP_INDICES = tuple(ir.Var(ir.INDEX, name) for name in ("i", "j", "k", "l", *(f"i{axis}" for axis in range(4, 32))))
 LOOP_DEPTH = {index: depth for depth, index in enumerate(LOOP_INDICES)}
 ZERO = ir.index(0)
+DEEPEST_SCALAR = 4  # operations in a scalar expression of sizes that is repeated where it is used
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,28 @@ class Elements:
     def __init__(self, shapes: Shapes, size: Callable[[Variable], ir.Expr]):
         self.shapes = shapes
         self.size = size
+        self._written_out: dict[Variable, int] = {}  # scalars evaluated where they are used, and how deep they are
 
-    def of_node(self, node: Apply) -> ir.Expr:
-        """The element of a node's result at the loop indices of its domain."""
-        return self.apply(node, loop_index(self.domain(node)))
+    def is_inline(self, node: Apply) -> bool:
+        """Whether a node is evaluated where it is used: it re-indexes, or is a small scalar expression of sizes.
+
+        To be asked of the nodes of a graph in order.
+        """
+        if node.op.inline:
+            return True
+        x = node.output
+        if x.ndim == 0 and isinstance(node.op, (Elementwise, Cast)):
+            depths = [self._depth(y) for y in node.inputs]
+            if None not in depths and max(depths) < DEEPEST_SCALAR:  # type: ignore[type-var, operator]
+                self._written_out[x] = 1 + max(depths)  # type: ignore[type-var, operator]
+                return True
+        return False
+
+    def _depth(self, x: Variable) -> int | None:
+        value = self.shapes.values.get(x)
+        if isinstance(x, Constant) or (value is not None and self.shapes.is_host(value)):
+            return 0
+        return self._written_out.get(x)
 
     def domain(self, node: Apply) -> tuple[Variable, ...]:
         """The lengths over which a node's element is taken: its result's, or its operand's if it reduces."""
@@ -68,7 +88,7 @@ class Elements:
         if value is not None and self.shapes.is_host(value):
             size = self.size(value)
             return size if x.dtype == ir.INDEX or isinstance(size, ir.Literal) else ir.Cast(x.dtype, size)
-        if x.owner is not None and x.owner.op.inline:
+        if x.owner is not None and (x.owner.op.inline or x in self._written_out):
             return self.apply(x.owner, index)
         return ir.Element(x.dtype, x, index)
 

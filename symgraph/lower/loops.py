@@ -239,8 +239,6 @@ class _NestBuilder:
             index = tuple(self._resolve(i, needs) for i in e.index)
             load = ir.Load(x.dtype, self._buffer(x), self._offset(x, index))
             self.loads[e] = self._value(load, x.name, needs)
-            if x in self.written:
-                self.loads[e].uses += 1  # read before the memory is written, so never in place of its use
         return self.loads[e]
 
     def _value(self, expr: ir.Expr, name: str | None, needs: list[Value | Accumulation]) -> Value:
@@ -253,6 +251,7 @@ class _NestBuilder:
 
     def _count_uses(self) -> None:
         users: list[Value | Sink] = [*self.sinks, *self.loads.values(), *(v for v in self.values.values() if v is not None)]
+        last_user: dict[Value, Value | Sink] = {}
         for user in users:
             expr = user.reduction.body if isinstance(user, Accumulation) else user.expr
             local = {need.var: need for need in user.needs if isinstance(need, Value)}
@@ -261,6 +260,20 @@ class _NestBuilder:
                     value = local[e]
                     value.uses += 1
                     value.deepest_use = max(value.deepest_use, user.depth)
+                    last_user[value] = user
+        for value in self.loads.values():
+            assert isinstance(value.expr, ir.Load)
+            if value.expr.buffer.writable and not self._ends_in_place(value, last_user):
+                value.uses += 1  # read before the memory is written, so never in place of its use
+
+    def _ends_in_place(self, load: Value, last_user: Mapping[Value, Value | Sink]) -> bool:
+        """Whether a loaded element is used only in the expression that is stored in its place."""
+        user: Value | Sink = load
+        while isinstance(user, Value) and user.uses == 1 and user.depth == load.depth:
+            user = last_user[user]
+        expr = load.expr
+        assert isinstance(expr, ir.Load)
+        return isinstance(user, Write) and (user.buffer, user.offset, user.depth) == (expr.buffer, expr.offset, load.depth)
 
     # -- the order in which it is done
 

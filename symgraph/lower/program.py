@@ -175,12 +175,18 @@ class _Lowering:
         stored = [n.output for n in region.nodes if n.output in self.schedule.stored]
         nest = build_nest(
             region, self.schedule.bodies, stored, self.elements, lambda x: self._buffer(x).name, self.layout.in_place,
-            name=self.names.fresh("compute_" + "_".join(x.name for x in stored if x.name)[:40], "compute"),
+            name=self.names.fresh(self._nest_name(stored)),
             comment="\n".join(self._line(x) for x in stored), names=self.names,
         )  # fmt: skip
         self.kernels.append(nest.kernel)
         args = [ir.Pointer(self._buffer(x), ir.index(0)) for x in nest.arrays]
         return [ir.Call(nest.kernel.name, (*args, *nest.sizes))]
+
+    def _nest_name(self, stored: Sequence[Variable]) -> str:
+        made = [x.name for x in stored if x.name and x not in self.layout.in_place]
+        updated = [s.name for x in stored if (s := self.layout.in_place.get(x)) is not None and s.name]
+        parts = [*(["compute", *made] if made or not updated else []), *(["update", *updated] if updated else [])]
+        return "_".join(parts)[:40]
 
     def _call(self, step: LoopStep) -> list[ir.Stmt]:
         node = step.node

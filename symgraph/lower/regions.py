@@ -107,7 +107,7 @@ class _Partition:
                 self._alias(node)
             elif hasattr(node.op, "loops"):
                 self._call(node)
-            elif not node.op.inline or node.output in copied:
+            elif not self.elements.is_inline(node) or node.output in copied:
                 self._evaluate(node)
         self._drop_unneeded()
         self._find_stored()
@@ -124,13 +124,14 @@ class _Partition:
 
     def _place_operands(self) -> set[Variable]:
         """Find operands of calls and reshapes in memory; the result are re-indexed values that have to be written out."""
-        copied = {x for x in self.roots if x.owner is not None and x.owner.op.inline and not self._is_host(x)}
+        inline = {node.output for node in self.order if self.elements.is_inline(node)}
+        copied = {x for x in self.roots if x in inline and not self._is_host(x)}
         for node in self.order:
             if not (node.op.alias or hasattr(node.op, "loops")):
                 continue
             for k, x in enumerate(node.inputs[:1] if node.op.alias else node.inputs):
-                if self._is_host(x) or (isinstance(x, Constant) and x.data.size == 1):
-                    continue
+                if x.ndim == 0 and not isinstance(self.elements.at(x, ()), ir.Element):
+                    continue  # a scalar that is written out at the call
                 placement = None if x in copied else self._place(x, node.op.absorbs_transpose)
                 if placement is None:
                     copied.add(x)
@@ -158,6 +159,8 @@ class _Partition:
 
     def _contiguous(self, own: Sequence[Axis], loops: Sequence[Axis]) -> ir.Expr | None:
         """Where the elements that `loops` run through in order start, if they lie in the array `own` without gaps."""
+        if len(own) < len(loops):  # elements are read several times
+            return None
         fixed = own[: len(own) - len(loops)]
         offset: ir.Expr = ir.index(0)
         for i, n in fixed:
