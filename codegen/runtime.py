@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from string import Template
 
+from codegen import ir
 from codegen.blas import FUNCTIONS
 
 SMALL = 16 * 16 * 16  # multiplications below which loops beat a call to BLAS
@@ -113,6 +114,18 @@ _ROUTINES = {"sg_gemm_f32": "f32", "sg_gemm_f64": "f64", "sg_gemv_f32": "f32", "
 def is_routine(name: str) -> bool:
     """Whether a called function is one of these."""
     return name in _ROUTINES
+
+
+def parameters(name: str) -> tuple[ir.Buffer | ir.Var, ...]:
+    """The parameters of a routine, as a kernel would have them; KeyError where there is none."""
+    dtype = {"f32": "float32", "f64": "float64"}[_ROUTINES[name]]
+    a, b = ("a", "b") if name.startswith("sg_gemm") else ("a", "x")
+    sizes = ("ta", "tb", "m", "n", "k") if name.startswith("sg_gemm") else ("ta", "m", "n")
+    result = "c" if name.startswith("sg_gemm") else "y"
+    return (
+        *(ir.Var(ir.INDEX, size) for size in sizes), ir.Var(dtype, "alpha"), ir.Buffer(a, dtype), ir.Buffer(b, dtype),
+        ir.Var(dtype, "beta"), ir.Buffer(result, dtype, writable=True),
+    )  # fmt: skip
 
 
 def routines(names: list[str], function: str) -> list[str]:

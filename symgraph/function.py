@@ -18,6 +18,7 @@ from codegen.cache import Cache, default_directory
 from codegen.errors import NoCompiler
 from codegen.module import load
 from codegen.toolchain import Toolchain, find_toolchain
+from codegen.verify import verify
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import excerpt
@@ -212,6 +213,7 @@ class Function:
                 wanted = substitute([*outputs, *(new for _, new in updates)], {need.value: length})
                 outputs = wanted[: len(outputs)]
                 updates = [(s, new) for (s, _), new in zip(updates, wanted[len(outputs) :], strict=True)]
+        verify(lowered.program)
         clock.lap("lower")
         text = print_program(lowered.program)
         clock.lap("print")

@@ -21,6 +21,7 @@ codegen/visit
 codegen/transform
 codegen/blas
 codegen/runtime
+codegen/verify
 codegen/c_printer
 codegen/toolchain
 codegen/cache
