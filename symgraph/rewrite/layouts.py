@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.axes import DimShuffle
 from symgraph.ops.elementwise import Elementwise, Unbroadcast, cast
+from symgraph.ops.gather import Scatter
+from symgraph.ops.indexing import IncSubtensor
 from symgraph.ops.layout import BroadcastTo, Length, Reshape, SpecifyShape
+from symgraph.ops.slices import WindowStore
 from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
 
 Extent = int | tuple[Variable, int] | Variable  # a number; the length of an axis of a variable; an integer scalar
@@ -162,10 +165,18 @@ def keep_shape(node: Apply, graph: Graph) -> Variable | None:
 @rule(on=BroadcastTo, why="stretched once")
 def compose_broadcasts(node: Apply, graph: Graph) -> Variable | None:
     x = node.inputs[0]
-    if x.owner is None or not isinstance(x.owner.op, BroadcastTo):
+    small = unstretched(x)
+    if small is x:
         return None
-    result = node.op(x.owner.inputs[0], *node.inputs[1:])
+    result = node.op(small, *node.inputs[1:])
     return result if keeps_type(node.output, result) else None
+
+
+@rule(on=(Scatter, IncSubtensor, WindowStore), why="what is stored is stretched by the loop that stores it")
+def store_unstretched(node: Apply, graph: Graph) -> Variable | None:
+    x, y, *places = node.inputs
+    small = unstretched(y)
+    return node.op(x, small, *places) if small is not y else None
 
 
 @rule(on=Elementwise, why="a loop over the result reads one number as easily as an array full of it")
@@ -280,5 +291,6 @@ def of_shape(value: Variable, x: Variable, graph: Graph) -> Variable:
 
 LAYOUTS = (
     length_of_input, compose_dimshuffles, reorder_fill, reshape_operands, expand_unbroadcast, keep_shape,
-    compose_broadcasts, fix_lengths, read_unstretched, stretch_result, compose_reshapes, reshape_by_ones, specified,
+    compose_broadcasts, store_unstretched, fix_lengths, read_unstretched, stretch_result, compose_reshapes,
+    reshape_by_ones, specified,
 )  # fmt: skip

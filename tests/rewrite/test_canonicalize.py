@@ -15,6 +15,7 @@ from symgraph.ops.elementary import (
     log,
     maximum,
     minimum,
+    neg,
     power,
     sigmoid,
     sqr,
@@ -46,8 +47,8 @@ def test_each_identity(rule, dtype, var, check, rewritten, is_same):
 
 
 INTEGER_FORMS = [
-    (lambda i: i + 0, lambda i: i), (lambda i: 0 + i, lambda i: i), (lambda i: i * 1, lambda i: i), (lambda i: i - 0, lambda i: i),
-    (lambda i: (i + 1) + 2, lambda i: i + 3), (lambda i: (2 * i) * 3, None), (lambda i: -(-i), lambda i: i),
+    (lambda i: i + 0, lambda i: i), (lambda i: 0 + i, lambda i: i), (lambda i: i * 1, lambda i: i),
+    (lambda i: i - 0, lambda i: i), (lambda i: -neg(i), lambda i: i), (lambda i: (i + 1) + 2, lambda i: i + 3),
     (lambda i: i - i, lambda i: i.zeros_like()), (lambda i: i * 0, lambda i: i.zeros_like()),
     (lambda i: maximum(i, i), lambda i: i), (lambda i: i * i, lambda i: sqr(i)),
 ]  # fmt: skip
@@ -58,8 +59,11 @@ INTEGER_FORMS = [
 def test_integers(var, check, rewritten, is_same, before, after, dtype):
     i = var(dtype)
     result = check(before(i), {i: np.array([0, 1, 100, 127], dtype)}, exact=True)
-    if after is not None:
-        assert is_same(result.outputs[0], rewritten(after(i)))
+    assert is_same(result.outputs[0], rewritten(after(i)))
+
+
+def outer(x):
+    return x.dimshuffle(0, "x") * x
 
 
 FLOAT_FORMS = {
@@ -85,14 +89,14 @@ FLOAT_FORMS = {
     "cast of cast": (lambda x: cast(cast(cast(x, "float64"), "float64"), x.dtype), lambda x: x),
     "sum of one": (lambda x: x.dimshuffle("x", 0).sum(axis=0), lambda x: x),
     "max of one": (lambda x: x.dimshuffle(0, "x").max(axis=1), lambda x: x),
-    "sum of sum": (lambda x: (x.dimshuffle(0, "x") * x).sum(axis=0).sum(), lambda x: Sum((0, 1))(x.dimshuffle(0, "x") * x)),
+    "sum of sum": (lambda x: outer(x).sum(axis=0).sum(), lambda x: Sum((0, 1))(outer(x))),
     "sum of 2 x": (lambda x: (2 * x).sum(), lambda x: x.sum() * 2),
     "sum of -x": (lambda x: (-x).sum(), lambda x: -x.sum()),
     "sum of x / 3": (lambda x: (x / 3).sum(), lambda x: x.sum() / 3),
     "sum of x.T": (lambda x: x.dimshuffle("x", 0, "x").sum(), lambda x: x.sum()),
     "x + zeros": (lambda x: x + x.zeros_like(), lambda x: x),
     "x * ones": (lambda x: x * ones(x.shape[0], x.dtype), lambda x: x),
-    "of two fills": (lambda x: x.zeros_like() + exp(x.ones_like()), lambda x: exp(as_variable(1, x.dtype)).broadcast_to(x.shape)),
+    "of two fills": (lambda x: x.zeros_like() + exp(x.ones_like()), lambda x: exp(x.ones_like())),
     "dimshuffle twice": (lambda x: x.dimshuffle("x", 0).dimshuffle(1, 0).dimshuffle(0), lambda x: x),
     "reshape to itself": (lambda x: x.reshape((1, x.shape[0])).reshape((x.shape[0],)), lambda x: x),
     "reshape by ones": (lambda x: x.reshape((1, x.shape[0], 1)), lambda x: x.dimshuffle("x", 0, "x")),
@@ -157,7 +161,7 @@ def test_what_would_raise_is_left_for_the_call(rewritten):
 ])  # fmt: skip
 def test_casts_merge_only_through_what_loses_nothing(var, check, inner, outer, merges):
     x = var(inner)
-    values = np.array([0, 1]) if inner == "bool" else np.array([2**53 + 1, 100, 3]) if inner == "int64" else np.array([1, 2, 100])
+    values = {"bool": [0, 1], "int64": [2**53 + 1, 100, 3]}.get(inner, [1, 2, 100])
     result = check(cast(cast(x, outer), inner), {x: values}, exact=True)
     assert (result.outputs[0] is x) == merges
 

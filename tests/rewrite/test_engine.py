@@ -26,7 +26,8 @@ def test_commutative_operands_are_equal_in_both_orders(var):
 
 def test_constants_are_merged_by_dtype_shape_and_bytes(var):
     x = var("float64")
-    merged = apply_book(Book(), [x + c for c in (as_variable(0.0), as_variable(0.0), as_variable(-0.0), as_variable([0.0]))])
+    constants = [as_variable(value) for value in (0.0, 0.0, -0.0, [0.0])]
+    merged = apply_book(Book(), [x + c for c in constants])
     assert merged[0] is merged[1]
     assert len(set(merged)) == 3
 
@@ -143,11 +144,15 @@ def test_equal_values_that_are_used_once_each_count_together(var):
     assert uses == [False]
 
 
+def named(name, before, after):
+    return Rule(before=before, after=after, why="test", name=name)
+
+
 @pytest.mark.parametrize("rules", [
-    [Rule(before=a + b, after=b + a + 0, why="test", name="swap"), Rule(before=a + 0, after=a, why="test", name="drop")],
-    [Rule(before=a * b, after=a * b * 1, why="test", name="grow")],
-    [Rule(before=sin(a), after=cos(a), why="test", name="there"), Rule(before=cos(a), after=sin(a), why="test", name="back")],
-    [Rule(before=sin(a), after=sin(sin(a)), why="test", name="nest")],
+    [named("swap", a + b, b + a + 0), named("drop", a + 0, a)],
+    [named("grow", a * b, a * b * 1)],
+    [named("there", sin(a), cos(a)), named("back", cos(a), sin(a))],
+    [named("nest", sin(a), sin(sin(a)))],
 ])  # fmt: skip
 def test_rules_that_do_not_end_are_reported_by_name(var, rules):
     x, y = var("float64"), var("float64")

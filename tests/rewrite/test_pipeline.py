@@ -39,7 +39,8 @@ def test_each_op_and_its_gradient_keep_their_values(op, check):
     for function, values in op.examples():
         arrays = [np.asarray(v) for v in values]
         for kind in range(2):
-            inputs = [Variable(TensorType(str(v.dtype), shape_kinds(v.shape)[kind]), f"x{k}") for k, v in enumerate(arrays)]
+            types = [TensorType(str(v.dtype), shape_kinds(v.shape)[kind]) for v in arrays]
+            inputs = [Variable(type, f"x{k}") for k, type in enumerate(types)]
             given = dict(zip(inputs, arrays, strict=True))
             try:
                 out = function(*inputs)
@@ -88,7 +89,7 @@ def test_the_result_says_what_was_done(var):
     assert list(result.times) == ["canonicalize", "stabilize", "expand", "finish"]
     assert all(seconds >= 0 for seconds in result.times.values())
     assert {step.rule for step in result.trace} >= {"accumulate product", "expand unbroadcast"}
-    assert all(step.why and isinstance(step.before, Variable) and isinstance(step.after, Variable) for step in result.trace)
+    assert all(step.why and step.before.dtype == step.after.dtype for step in result.trace)
 
 
 def test_equal_parts_of_outputs_are_one(var):

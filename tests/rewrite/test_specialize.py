@@ -66,7 +66,9 @@ def test_subtracting_a_constant_is_spelled_so(var, rewritten, is_same):
     assert is_same(rewritten((x - 3) - 4), x - 7)
 
 
-@pytest.mark.parametrize("build", [lambda x, y: x, lambda x, y: -x, lambda x, y: x * 2, lambda x, y: x / -3, lambda x, y: x - y])
+@pytest.mark.parametrize("build", [
+    lambda x, y: x, lambda x, y: -x, lambda x, y: x * 2, lambda x, y: x / -3, lambda x, y: x - y,
+])  # fmt: skip
 def test_the_derivative_of_sigmoid_takes_one_exponential(var, check, build):
     x, y = var("float64"), var("float64")
     values = {x: RNG.normal(size=5), y: RNG.normal(size=5)}
@@ -120,7 +122,7 @@ def test_a_product_is_added_up_in_the_matrix(name, matrices, check):
 
 
 def test_two_products_are_added_up_in_one_matrix(matrices, check):
-    a, b, c, s, t, values = matrices
+    a, b, *_, values = matrices
     result = check(dot(a, b) + dot(a * 2, b), values)
     assert sorted(op.__name__ for op in ops(*result.outputs) if op in (Dot, Gemm)) == ["Dot", "Gemm"]
 
@@ -205,7 +207,8 @@ def test_sums_of_scattered_rows(var, check):
     values = {x: RNG.normal(size=(4, 3)), y: RNG.normal(size=5), i: [0, 3, 3, -1, 0], j: [2, 1, 1, 0, 0]}
     result = check(scattered(x, y, i, j).sum(axis=1), values)
     assert all(node.output.ndim < 2 for node in toposort(result.outputs))
-    rows = check(scattered(x, y, arange(x.shape[0]), j).sum(axis=1), {x: values[x], y: RNG.normal(size=4), j: [2, 1, 1, 0]})
+    in_order = scattered(x, y, arange(x.shape[0]), j).sum(axis=1)
+    rows = check(in_order, {x: values[x], y: RNG.normal(size=4), j: [2, 1, 1, 0]})
     assert rows.outputs == (y,)
     check(scattered(x, as_variable(2.0), i, as_variable([1])).sum(axis=1), values)
     check(scattered(x, y, i, j).sum(axis=0), values)
@@ -233,8 +236,10 @@ def test_what_replaces_elements_is_not_added(var, check):
 
 
 def test_only_the_elements_taken_are_computed(var, check):
-    x, row, column, i, j = var("float64", 2), var("float64"), var("float64", 2, shape=(None, 1)), var("int64"), var("int64")
-    values = {x: RNG.normal(size=(4, 3)), row: RNG.normal(size=3), column: RNG.normal(size=(4, 1)), i: [0, 3, 3], j: [2, 1, 0]}
+    x, row, column = var("float64", 2), var("float64"), var("float64", 2, shape=(None, 1))
+    i, j = var("int64"), var("int64")
+    values = {x: RNG.normal(size=(4, 3)), row: RNG.normal(size=3), column: RNG.normal(size=(4, 1))}
+    values |= {i: [0, 3, 3], j: [2, 1, 0]}
     wide = exp(x + row) * column / 2
     result = check(wide[i, j], values)
     assert all(node.output.ndim < 2 or node.inputs == (column,) for node in toposort(result.outputs))

@@ -53,7 +53,8 @@ def assert_close(values, expected, dtype, ulps=8):
         if abs(want) > float(info.max):
             assert np.isinf(value) and np.sign(value) == np.sign(float(mpmath.sign(want)))
         else:
-            assert abs(mpmath.mpf(float(value)) - want) <= ulps * float(info.eps) * abs(want) + float(info.tiny), (value, want)
+            allowed = ulps * float(info.eps) * abs(want) + float(info.tiny)
+            assert abs(mpmath.mpf(float(value)) - want) <= allowed, (value, want)
 
 
 def stabilized(x):
@@ -90,7 +91,8 @@ def test_each_rule_at_the_extremes(rule, dtype, var, rewritten, is_same):
 def test_each_plain_form_breaks_at_some_extreme(rule, var):
     """Otherwise the rule, and the test above, would be for nothing; but for a form that is only one function's name."""
     wild = {x: var("float64") for x in leaves([rule.before])}
-    points = np.array([x for x in EXTREMES if abs(x) < 1] + EXTREMES * ("1 + a" not in rule.name and "1 - a" not in rule.name))
+    has_domain = "1 + a" in rule.name or "1 - a" in rule.name
+    points = np.array([x for x in EXTREMES if abs(x) < 1 or not has_domain])
     values = dict(zip(wild.values(), [points, np.ones(points.shape)], strict=False))
     (plain,) = evaluate([instantiate(rule.before, wild)], values)
     with mpmath.workdps(1000):
@@ -220,7 +222,7 @@ def test_log_of_elements_of_softmax(var, is_same):
 HAND_MADE = {
     "exp / sum keepdims": lambda z: exp(z) / exp(z).sum(axis=1, keepdims=True),
     "exp / sum dimshuffle": lambda z: exp(z) / exp(z).sum(axis=1).dimshuffle(0, "x"),
-    "shifted": lambda z: exp(z - z.max(axis=1, keepdims=True)) / exp(z - z.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True),
+    "shifted": lambda z: HAND_MADE["exp / sum keepdims"](z - z.max(axis=1, keepdims=True)),
     "exp * (1 / sum)": lambda z: exp(z) * (1 / exp(z).sum(axis=1, keepdims=True)),
     "transposed": lambda z: (exp(z.T) / exp(z.T).sum(axis=0)).T,
 }  # fmt: skip
@@ -291,7 +293,7 @@ COSTS = {
     "categorical_crossentropy": lambda p, z, y: categorical_crossentropy(p, y).mean(),
     "log_softmax": lambda p, z, y: -log_softmax(z)[arange(z.shape[0]), y].mean(),
     "sum of logarithms / n": lambda p, z, y: log(p)[arange(z.shape[0]), y].sum() / -z.shape[0].astype(z.dtype),
-    "distributions": lambda p, z, y: -(p.zeros_like() + one_hot([1, 2, 0, 2, 1], 3).astype(p.dtype) * log(p)).sum(axis=1).mean(),
+    "distributions": lambda p, z, y: -(one_hot([1, 2, 0, 2, 1], 3).astype(p.dtype) * log(p)).sum(axis=1).mean(),
     "weighted": lambda p, z, y: -(3 * log(p)[arange(z.shape[0]), y]).sum() / 15,
 }  # fmt: skip
 
@@ -305,7 +307,8 @@ def test_cross_entropy_of_logits_a_thousand_apart(name, dtype, labels, var):
     value, g = rewrite([cost, grad(cost, z)]).outputs
     wide, y_values = far_apart("float64"), np.array(labels)
     values, slopes = evaluate([value, g], {z: far_apart(dtype), y: y_values})
-    np.testing.assert_allclose(values, -scipy.special.log_softmax(wide, axis=1)[np.arange(5), y_values].mean(), rtol=1e-6)
+    logs = scipy.special.log_softmax(wide, axis=1)
+    np.testing.assert_allclose(values, -logs[np.arange(5), y_values].mean(), rtol=1e-6)
     expected = (scipy.special.softmax(wide, axis=1) - one_hot(y_values % 3, 3)) / 5
     np.testing.assert_allclose(slopes, expected, rtol=1e-5, atol=1e-7)
     assert slopes.dtype == dtype
