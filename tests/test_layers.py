@@ -87,6 +87,11 @@ symgraph/signature
 symgraph/variants
 symgraph/launch
 symgraph/function
+
+symgraph/visual/ordering
+symgraph/visual/layout
+symgraph/visual/__init__
+
 symgraph/testing
 symgraph/nnet
 symgraph/tensor
