@@ -34,6 +34,25 @@ _HEADER = """\
 #endif"""
 
 
+_CLOCKS = """\
+#include <time.h>
+
+/* Seconds spent in each part of the function since it was loaded. */
+static double sg_seconds[COUNT];
+
+double *NAME_seconds(void)
+{
+    return sg_seconds;
+}
+
+static double sg_now(void)
+{
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}"""
+
+
 def print_program(program: ir.Program) -> str:
     """The C of a program, as docs/internals.md describes its entry points.
 
@@ -43,6 +62,7 @@ def print_program(program: ir.Program) -> str:
     parts = [
         comment(program.comment or program.name),
         _HEADER,
+        *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *_helpers(bodies),
         *routines(_called_routines(bodies), program.name),
         *(_kernel(kernel) for kernel in program.kernels),
@@ -58,7 +78,7 @@ def comment(text: str) -> str:
     """A C comment of one or more lines, whatever the text: it cannot end the comment, nor hold a trigraph or a control character."""
     text = text.replace("\N{HORIZONTAL ELLIPSIS}", "...")
     safe = "".join(c if c == "\n" or (c.isprintable() and c.isascii()) else _escaped(c) for c in text)
-    safe = safe.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\\n", "\\ \n")
+    safe = re.sub(r"\?(?=\?)", "? ", safe.replace("*/", "* /").replace("/*", "/ *")).replace("\\\n", "\\ \n")
     lines = safe.rstrip("\\").splitlines() or [""]
     if len(lines) == 1:
         return f"/* {lines[0]} */"
@@ -109,10 +129,11 @@ def _operation(e: ir.Operation) -> tuple[str, int]:
     match spelled:
         case Infix(symbol, precedence, operands, promotes):
             left, right = e.args
-            text = f"{_inside(left, operands)} {symbol} {_inside(right, max(operands, precedence + 1))}"
+            first = f"({ctype.name}){_inside(left, UNARY)}" if _is_int(e) else _inside(left, operands)
+            text = f"{first} {symbol} {_inside(right, max(operands, precedence + 1))}"
             return (f"({ctype.name})({text})", UNARY) if promotes else (text, precedence)
         case Prefix(symbol, promotes):
-            inner = _inside(e.args[0], UNARY)
+            inner = f"({ctype.name})" * _is_int(e) + _inside(e.args[0], UNARY)
             text = f"{symbol}({inner})" if inner.startswith(symbol) else f"{symbol}{inner}"
             return (f"({ctype.name})({text})", UNARY) if promotes else (text, UNARY)
         case Function(name):
@@ -120,15 +141,34 @@ def _operation(e: ir.Operation) -> tuple[str, int]:
     raise TypeError(f"no way to write {e.name}")
 
 
+def _is_int(e: ir.Operation) -> bool:
+    """Whether C would compute with plain ints where the dtype is unsigned or wider, since all operands are constants."""
+    return e.dtype in ("uint32", "int64", "uint64") and all(map(_is_plain, e.args))
+
+
+def _is_plain(e: ir.Expr) -> bool:
+    match e:
+        case ir.Literal(dtype, value):
+            return literal(dtype, value).lstrip("-").isdigit()
+        case ir.Select(_, _, then, otherwise):
+            return _is_plain(then) and _is_plain(otherwise)
+    return False
+
+
 def _cast(dtype: str, arg: ir.Expr) -> tuple[str, int]:
     if arg.dtype == dtype:
         return _expr(arg)
-    source, target = c_type(arg.dtype), c_type(dtype)
+    target = c_type(dtype)
     if target.kind == "b":
-        return f"{_inside(arg, ADDITION)} != 0", ADDITION - 3
-    if source.kind == "f" and target.kind in "iu" and not isinstance(arg, ir.Literal):
+        return f"{_inside(arg, ADDITION)} != 0", EQUALITY
+    if _truncates(dtype, arg):
         return f"{_float_to_integer(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
     return f"({target.name}){_inside(arg, UNARY)}", UNARY
+
+
+def _truncates(dtype: str, arg: ir.Expr) -> bool:
+    """Whether a cast is from float to integer."""
+    return c_type(arg.dtype).kind == "f" and c_type(dtype).kind in "iu"
 
 
 def _float_to_integer(source: str, target: str) -> Function:
@@ -187,6 +227,12 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Copy(target, source, count):
                 size = f"(size_t){_inside(count, UNARY)} * sizeof *{target.buffer.name}"
                 yield f"{pad}memcpy({_argument(target)}, {_argument(source)}, {size});"
+            case ir.Timed(clock, inner):
+                yield f"{pad}{{"
+                yield f"{pad}{INDENT}const double start = sg_now();"
+                yield from _lines(inner, depth + 1)
+                yield f"{pad}{INDENT}sg_seconds[{clock}] += sg_now() - start;"
+                yield f"{pad}}}"
             case ir.Fail(code):
                 yield f"{pad}return {code};"
             case ir.Comment(text):
@@ -322,9 +368,8 @@ def _helpers(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:
                 spelled = spelling(e.name, e.args[0].dtype)
                 if isinstance(spelled, Function):
                     need(spelled)
-            elif isinstance(e, ir.Cast) and not isinstance(e.arg, ir.Literal):
-                if c_type(e.arg.dtype).kind == "f" and c_type(e.dtype).kind in "iu":
-                    need(_float_to_integer(e.arg.dtype, e.dtype))
+            elif isinstance(e, ir.Cast) and _truncates(e.dtype, e.arg):
+                need(_float_to_integer(e.arg.dtype, e.dtype))
     return [f.source.strip() for f in needed.values()]
 
 

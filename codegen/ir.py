@@ -7,7 +7,7 @@ such as `1 / (1 + exp(-x))` reads the same on numbers and here; nothing else in 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 INDEX = "int64"  # the dtype of loop indices, extents and offsets
 
@@ -210,6 +210,14 @@ class Copy(Stmt):
 
 
 @dataclass(frozen=True)
+class Timed(Stmt):
+    """`body`, whose duration is added to clock number `clock` of the function."""
+
+    clock: int
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
 class Fail(Stmt):
     """Leave the function with a number that names the check that failed."""
 
@@ -247,6 +255,7 @@ class Program:
     """A whole translation unit: what `NAME_plan` and `NAME` do, and the kernels they call.
 
     `given` are the sizes that the caller fills in, `derived` those that the plan computes; `plan` and `run` are bodies.
+    `clocks` is the number of clocks in `run`.
     """
 
     name: str
@@ -257,7 +266,8 @@ class Program:
     run: tuple[Stmt, ...]
     kernels: tuple[Kernel, ...] = ()
     comment: str = ""
-    uses_blas: bool = field(default=False)
+    uses_blas: bool = False
+    clocks: int = 0
 
 
 def index(value: int) -> Literal:

@@ -16,8 +16,16 @@ def share_kernels(kernels: Sequence[ir.Kernel], run: Sequence[ir.Stmt]) -> tuple
     for kernel in kernels:
         first = kept.setdefault(_anonymous(kernel), kernel)
         stands_for[kernel.name] = first.name
-    calls = [replace(s, name=stands_for.get(s.name, s.name)) if isinstance(s, ir.Call) else s for s in run]
-    return list(kept.values()), calls
+
+    def redirected(stmt: ir.Stmt) -> ir.Stmt:
+        match stmt:
+            case ir.Call(name):
+                return replace(stmt, name=stands_for.get(name, name))
+            case ir.Timed(_, body):
+                return replace(stmt, body=tuple(map(redirected, body)))
+        return stmt
+
+    return list(kept.values()), list(map(redirected, run))
 
 
 def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:

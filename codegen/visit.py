@@ -70,6 +70,8 @@ def statements(body: Iterable[ir.Stmt]) -> Iterator[ir.Stmt]:
             case ir.If(_, inner, orelse):
                 yield from statements(inner)
                 yield from statements(orelse)
+            case ir.Timed(_, inner):
+                yield from statements(inner)
 
 
 def operands(stmt: ir.Stmt) -> tuple[ir.Expr | ir.Pointer, ...]:

@@ -19,6 +19,7 @@ from codegen.errors import NoCompiler
 from codegen.module import load
 from codegen.toolchain import Toolchain, find_toolchain
 from codegen.verify import verify
+from symgraph.graph.assigned import assigned_names
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import excerpt
@@ -28,7 +29,7 @@ from symgraph.graph.types import Shape
 from symgraph.interpreter import evaluate
 from symgraph.launch import Launcher
 from symgraph.lower.names import identifier
-from symgraph.lower.program import lower
+from symgraph.lower.program import Step, lower
 from symgraph.lower.sizes import NeedsArray
 from symgraph.options import Options, environment
 from symgraph.rewrite.pipeline import Rewritten, rewrite
@@ -44,14 +45,14 @@ class Graphs:
 
     inputs: its variables; outputs, updates: what was asked for
     rewritten: the outputs and then the new values, as they were compiled
-    regions: for each loop nest or library call the expressions it computes
+    steps: the loop nests and library calls, in order
     """
 
     inputs: tuple[Variable, ...]
     outputs: tuple[Variable, ...]
     updates: tuple[tuple[SharedVariable, Variable], ...]
     rewritten: tuple[Variable, ...]
-    regions: tuple[tuple[str, ...], ...]
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class Function:
         clock = _Clock(before)
         roots, stand_ins = self._refined(facts)
         clock.lap("refine")
-        rewritten = rewrite(roots, optimize=self.options.optimize)
+        rewritten = rewrite(roots, optimize=self.options.optimize, names=assigned_names(roots))
         clock.lap("rewrite")
         count = len(self.outputs)
         used = set(leaves(rewritten.outputs))
@@ -266,7 +267,7 @@ class Function:
         """The graph as written and as compiled."""
         variant = self._variants[0] if self._variants else None
         rewritten = tuple(variant.rewritten.outputs) if variant else tuple(self._roots)
-        return Graphs(self.inputs, self.outputs, self.updates, rewritten, variant.launcher.lowered.regions if variant else ())
+        return Graphs(self.inputs, self.outputs, self.updates, rewritten, variant.launcher.lowered.steps if variant else ())
 
     def __repr__(self) -> str:
         takes = ", ".join(x.label for x in self.signature.inputs)

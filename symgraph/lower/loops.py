@@ -104,14 +104,13 @@ def build_nest(
     in_place: Mapping[Variable, Variable],
     *,
     name: str,
-    comment: str,
     names: Names,
 ) -> Nest:
     """The kernel that evaluates a region and stores those of its values that are in `stored`.
 
     in_place: {result: shared variable whose memory it takes over in this region}
     """
-    return _NestBuilder(region, bodies, stored, elements, buffer_names, in_place, names).build(name, comment)
+    return _NestBuilder(region, bodies, stored, elements, buffer_names, in_place, names).build(name)
 
 
 class _NestBuilder:
@@ -148,7 +147,7 @@ class _NestBuilder:
                 product = multiply(product, extent)
             self.extents = [product]
 
-    def build(self, name: str, comment: str) -> Nest:
+    def build(self, name: str) -> Nest:
         targets = {self.in_place.get(x, x) for x in self.stored}
         self.written = targets
         for node in self.region.nodes:
@@ -157,7 +156,7 @@ class _NestBuilder:
         body = [*self.init, *self._schedule(0, list(self.sinks), set())]
         arrays = list(self.buffers)
         sizes = [v for v in free_variables(body) if not is_loop_index(v)]
-        kernel = ir.Kernel(name, (*self.buffers.values(), *sizes), tuple(body), comment)
+        kernel = ir.Kernel(name, (*self.buffers.values(), *sizes), tuple(body))
         return Nest(kernel, arrays, sizes)
 
     # -- what there is to do

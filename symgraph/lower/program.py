@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen import ir
-from codegen.dtypes import itemsize
+from codegen.c_printer import expression
+from codegen.cost import Cost, cost
 from codegen.runtime import is_routine
 from codegen.transform import share_kernels
 from codegen.visit import buffers, free_variables, statements
@@ -34,6 +35,22 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One loop nest or library call of a program.
+
+    name: of the kernel or routine in C
+    made: the variables it computes, in order; `stored`: those of them that go to memory
+    text: what it computes, a line for each stored value
+    """
+
+    name: str
+    made: tuple[Variable, ...]
+    stored: tuple[Variable, ...]
+    text: str
+    cost: Cost
+
+
+@dataclass(frozen=True)
 class Lowered:
     """A program and its calling convention: `arrays` are inputs, shared variables, constants and results, in this order."""
 
@@ -46,7 +63,7 @@ class Lowered:
     size_count: int
     workspace_position: int
     plan_reads_values: bool
-    regions: tuple[tuple[str, ...], ...]
+    steps: tuple[Step, ...]
 
 
 def lower(
@@ -59,6 +76,7 @@ def lower(
     name: str,
     comment: str = "",
     fuse: bool = True,
+    profile: bool = False,
 ) -> Lowered:
     """The loop program of a function.
 
@@ -66,8 +84,9 @@ def lower(
     outputs, updates: rewritten expressions over these leaves and constants
     written: the expressions as they were written: what they need to be equal is checked even where it was rewritten away
     name: a C identifier
+    profile: take the time of every step
     """
-    return _Lowering(inputs, outputs, updates, shared, written, name, fuse).run(comment)
+    return _Lowering(inputs, outputs, updates, shared, written, name, fuse, profile).run(comment)
 
 
 class _Lowering:
@@ -80,8 +99,10 @@ class _Lowering:
         written: Sequence[Variable],
         name: str,
         fuse: bool,
+        profile: bool,
     ):
         self.name = name
+        self.profile = profile
         self.outputs = tuple(outputs)
         self.updates = _computed(updates)
         roots = [*outputs, *(new for _, new in self.updates)]
@@ -121,23 +142,24 @@ class _Lowering:
         kernels, run = share_kernels(self.kernels, run)
         plan = self._plan(results)
         fields = tuple(
-            ir.ArrayField(self.buffers[x], role, f"{x.type}")
+            ir.ArrayField(self.buffers[x], role, self._type_text(x))
             for role, group in (("input", self.inputs), ("shared", self.shared), ("constant", self.constants))
             for x in group
-        ) + tuple(ir.ArrayField(b, "output", f"{x.type}") for b, x in zip(self.result_buffers, results.values(), strict=True))
+        ) + tuple(ir.ArrayField(b, "output", self._type_text(x)) for b, x in zip(self.result_buffers, results.values(), strict=True))
         program = ir.Program(
             self.name, fields, self.sizes.given, self.sizes.derived, tuple(plan), tuple(run), tuple(kernels), comment,
             uses_blas=any(
                 isinstance(s, ir.Call) and is_routine(s.name)
                 for body in (run, *(kernel.body for kernel in kernels)) for s in statements(body)
             ),
+            clocks=len(self.done) if self.profile else 0,
         )  # fmt: skip
         replaces = [None] * len(self.outputs) + [s for s, _ in grown]
         described = tuple(self._result(x, s) for x, s in zip(results.values(), replaces, strict=True))
         return Lowered(
             program, self.inputs, self.shared, self.constants, described,
             len(self.sizes.given), len(self.sizes.given) + len(self.sizes.derived), self.workspace_position,
-            self.sizes.reads_values, tuple(self.region_texts),
+            self.sizes.reads_values, tuple(self.done),
         )  # fmt: skip
 
     def _array_constants(self) -> list[Constant]:
@@ -150,7 +172,7 @@ class _Lowering:
 
     def _steps(self) -> list[ir.Stmt]:
         self.kernels: list[ir.Kernel] = []
-        self.region_texts: list[tuple[str, ...]] = []
+        self.done: list[Step] = []
         out: list[ir.Stmt] = []
         pending = dict.fromkeys(c for c, _ in self.array_conditions)
         code = self._first_run_code()
@@ -159,11 +181,13 @@ class _Lowering:
                 self._buffer(x)
         for step in self.schedule.steps:
             made = [n.output for n in _nodes_of(step)]
-            self.region_texts.append(tuple(self._line(x) for x in made))
-            if isinstance(step, Region):
-                out += self._nest(step)
-            else:
-                out += self._call(step)
+            name, body = self._nest(step) if isinstance(step, Region) else self._call(step)
+            stored = tuple(x for x in made if x in self.schedule.stored)
+            text = "\n".join(self._line(x) for x in stored)
+            price = cost(body, {kernel.name: kernel for kernel in self.kernels[-1:]})
+            self._explain(name, f"{text}\n{price}")
+            out += [ir.Timed(len(self.done), tuple(body))] if self.profile else body
+            self.done.append(Step(name, tuple(made), stored, text, price))
             for condition in [c for c in made if c in pending]:
                 del pending[condition]
                 holds = ir.Load("bool", self._buffer(condition), ir.index(0))
@@ -171,16 +195,20 @@ class _Lowering:
                 code += 1
         return out
 
-    def _nest(self, region: Region) -> list[ir.Stmt]:
+    def _explain(self, name: str, text: str) -> None:
+        """Put a comment on the kernel just made, if the step made one."""
+        if self.kernels and self.kernels[-1].name == name:
+            self.kernels[-1] = replace(self.kernels[-1], comment=text)
+
+    def _nest(self, region: Region) -> tuple[str, list[ir.Stmt]]:
         stored = [n.output for n in region.nodes if n.output in self.schedule.stored]
         nest = build_nest(
             region, self.schedule.bodies, stored, self.elements, lambda x: self._buffer(x).name, self.layout.in_place,
-            name=self.names.fresh(self._nest_name(stored)),
-            comment="\n".join(self._line(x) for x in stored), names=self.names,
+            name=self.names.fresh(self._nest_name(stored)), names=self.names,
         )  # fmt: skip
         self.kernels.append(nest.kernel)
         args = [ir.Pointer(self._buffer(x), ir.index(0)) for x in nest.arrays]
-        return [ir.Call(nest.kernel.name, (*args, *nest.sizes))]
+        return nest.kernel.name, [ir.Call(nest.kernel.name, (*args, *nest.sizes))]
 
     def _nest_name(self, stored: Sequence[Variable]) -> str:
         made = [x.name for x in stored if x.name and x not in self.layout.in_place]
@@ -188,7 +216,7 @@ class _Lowering:
         parts = [*(["compute", *made] if made or not updated else []), *(["update", *updated] if updated else [])]
         return "_".join(parts)[:40]
 
-    def _call(self, step: LoopStep) -> list[ir.Stmt]:
+    def _call(self, step: LoopStep) -> tuple[str, list[ir.Stmt]]:
         node = step.node
         out: list[ir.Stmt] = [ir.Comment(self._line(node.output))]
         target = PlacedArray(self, node.output, Placement(node.output, ir.index(0)))
@@ -200,25 +228,31 @@ class _Lowering:
         if start is not None and not self._same_memory(node.output, operands[start]):
             out.append(ir.Copy(target.pointer, operands[start].pointer, target.count))
         body: tuple[ir.Stmt, ...] = node.op.loops(target, *operands)  # type: ignore[attr-defined]
-        if all(isinstance(s, ir.Call) for s in body):
-            return [*out, *body]
+        if len(body) == 1 and isinstance(body[0], ir.Call):
+            return body[0].name, [*out, *body]
         kernel, call = self._own_kernel(node, body)
         self.kernels.append(kernel)
-        return [*out[1:], call]
+        return kernel.name, [*out[1:], call]
 
     def _own_kernel(self, node: Apply, body: tuple[ir.Stmt, ...]) -> tuple[ir.Kernel, ir.Call]:
         touched = buffers(body)
         sizes = free_variables(body)
         name = self.names.fresh(f"{type(node.op).__name__.lower()}_{node.output.name or ''}", "loops")
-        kernel = ir.Kernel(name, (*touched, *sizes), body, self._line(node.output))
+        kernel = ir.Kernel(name, (*touched, *sizes), body)
         return kernel, ir.Call(name, (*(ir.Pointer(b, ir.index(0)) for b in touched), *sizes))
 
     def _same_memory(self, x: Variable, operand: PlacedArray) -> bool:
         return self._buffer(x).name == operand.buffer.name and operand.placement.offset == ir.index(0)
 
     def _line(self, x: Variable) -> str:
-        label = f"{x.name} = " if x.name else ""
-        return f"{label}{excerpt(x)}    {x.origin}"
+        """What a value is, its type and the user's line, for a comment."""
+        target = self.layout.in_place.get(x)
+        label = f"{target.name} <- " if target is not None and target.name else f"{x.name} = " if x.name else ""
+        return f"{label}{excerpt(x)} : {self._type_text(x)}    {x.origin}"
+
+    def _type_text(self, x: Variable) -> str:
+        lengths = [expression(self.elements.size(n)) for n in self.shapes.of(x)]
+        return f"{x.dtype} ({', '.join(lengths)}{',' * (len(lengths) == 1)})"
 
     # -- memory
 
