@@ -232,6 +232,8 @@ class Scatter(Op):
                 if known != 1:
                     batch_extents[axis] = n
         kept_extents = self.places.kept(out.extents)
+        if ir.index(0) in kept_extents:
+            return ()
         index = loop_indices(rank + len(kept_extents))
         place = self.places.place
         batch, kept = index[place : place + rank], index[:place] + index[place + rank :]
