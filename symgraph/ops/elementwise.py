@@ -10,8 +10,20 @@ from typing import Any
 import numpy as np
 
 from codegen import ir
-from symgraph.errors import DtypeError
-from symgraph.graph.node import Apply, Constant, Example, Op, Operand, Placed, Same, Sized, Variable, Written, as_variable
+from symgraph.errors import DtypeError, ShapeError
+from symgraph.graph.node import (
+    Apply,
+    Constant,
+    Example,
+    Op,
+    Operand,
+    Placed,
+    Same,
+    Sized,
+    Variable,
+    Written,
+    as_variable,
+)
 from symgraph.graph.printing import infix
 from symgraph.graph.types import DTYPES, TensorType, broadcast_shapes, format_shape
 from symgraph.graph.values import as_constant
@@ -206,13 +218,13 @@ class Unbroadcast(Op):
     """The sum over the axes along which the second operand was stretched: the gradient of broadcasting.
 
     Shapes:  g, x -> x.shape; leading axes that x lacks and lengths of 1 in x are summed over
-    Dtypes:  that of g
+    Dtypes:  that of g, a float
     """
 
     def infer_type(self, g: TensorType, x: TensorType) -> TensorType:
+        if not g.is_float:
+            raise DtypeError(f"a gradient is a float, and {{0}} is {g.dtype}")
         if broadcast_shapes([g.shape, x.shape])[: g.ndim - x.ndim] != g.shape[: g.ndim - x.ndim] or g.ndim < x.ndim:
-            from symgraph.errors import ShapeError
-
             raise ShapeError(f"{{0}} is not a broadcast of {format_shape(x.shape)}")
         return TensorType(g.dtype, x.shape)
 
@@ -235,7 +247,8 @@ class Unbroadcast(Op):
         lengths = zip(g.type.shape[extra:], x.type.shape, strict=True)
         stretched = tuple(k for k, (n, m) in enumerate(lengths, extra) if m == 1 != n)
         total = g.sum(axis=stretched, keepdims=True) if stretched else g
-        return total.sum(axis=tuple(range(extra))) if extra else total
+        result = total.sum(axis=tuple(range(extra))) if extra else total
+        return result.specify_shape(x.type.shape)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
