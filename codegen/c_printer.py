@@ -7,7 +7,23 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from codegen import ir
 from codegen.dtypes import c_type, literal
-from codegen.operations import ADDITION, ASSIGNMENT, COMMA, CONDITIONAL, POSTFIX, UNARY, Function, Infix, Prefix, helper, spelling
+from codegen.operations import (
+    ADDITION,
+    ASSIGNMENT,
+    COMMA,
+    CONDITIONAL,
+    EQUALITY,
+    POSTFIX,
+    RELATION,
+    UNARY,
+    Function,
+    Infix,
+    Prefix,
+    Spelling,
+    helper,
+    identity,
+    spelling,
+)
 from codegen.runtime import is_routine, routines, take_blas
 from codegen.visit import expressions, free_variables, statements
 
@@ -78,11 +94,9 @@ def comment(text: str) -> str:
     """A C comment of one or more lines, whatever the text: it cannot end the comment, nor hold a trigraph or a control character."""
     text = text.replace("\N{HORIZONTAL ELLIPSIS}", "...")
     safe = "".join(c if c == "\n" or (c.isprintable() and c.isascii()) else _escaped(c) for c in text)
-    safe = re.sub(r"\?(?=\?)", "? ", safe.replace("*/", "* /").replace("/*", "/ *")).replace("\\\n", "\\ \n")
-    lines = safe.rstrip("\\").splitlines() or [""]
-    if len(lines) == 1:
-        return f"/* {lines[0]} */"
-    return "/* " + lines[0] + "".join(f"\n   {line}".rstrip() for line in lines[1:]) + " */"
+    safe = re.sub(r"\?(?=\?)", "? ", safe.replace("*/", "* /").replace("/*", "/ *"))
+    lines = [line.rstrip(" \\") for line in safe.split("\n")]
+    return "\n".join(["/* " + lines[0], *(f"   {line}".rstrip() for line in lines[1:])]) + " */"
 
 
 def _escaped(character: str) -> str:
@@ -124,9 +138,8 @@ def _inside(e: ir.Expr, tightest: int) -> str:
 
 
 def _operation(e: ir.Operation) -> tuple[str, int]:
-    spelled = spelling(e.name, e.args[0].dtype)
     ctype = c_type(e.dtype)
-    match spelled:
+    match _spelled(e):
         case Infix(symbol, precedence, operands, promotes):
             left, right = e.args
             first = f"({ctype.name}){_inside(left, UNARY)}" if _is_int(e) else _inside(left, operands)
@@ -139,6 +152,26 @@ def _operation(e: ir.Operation) -> tuple[str, int]:
         case Function(name):
             return f"{name}({', '.join(_inside(a, ASSIGNMENT) for a in e.args)})", POSTFIX
     raise TypeError(f"no way to write {e.name}")
+
+
+def _spelled(e: ir.Operation) -> Spelling:
+    """How an operation is written: as the table says, but for comparisons whose answer compilers know and warn about."""
+    left, dtype = e.args[0], e.args[0].dtype
+    spelled = spelling(e.name, dtype)
+    if isinstance(spelled, Infix) and spelled.precedence in (RELATION, EQUALITY) and c_type(dtype).kind != "f":
+        is_foregone = left == e.args[1] or (spelled.precedence == RELATION and any(map(_is_extreme, e.args)))
+        if is_foregone:
+            t, name = c_type(dtype).name, f"sg_{e.name}_{c_type(dtype).suffix}"
+            text = f"static inline bool {name}({t} a, {t} b)\n{{\n    return a {spelled.symbol} b;\n}}"
+            return Function(name, text)
+    return spelled
+
+
+def _is_extreme(e: ir.Expr) -> bool:
+    """Whether an expression is the lowest or highest value of its dtype."""
+    if not isinstance(e, ir.Literal):
+        return False
+    return e.value in (identity("maximum", e.dtype).value, identity("minimum", e.dtype).value)
 
 
 def _is_int(e: ir.Operation) -> bool:
@@ -365,7 +398,7 @@ def _helpers(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:
     for body in bodies:
         for e in expressions(body):
             if isinstance(e, ir.Operation):
-                spelled = spelling(e.name, e.args[0].dtype)
+                spelled = _spelled(e)
                 if isinstance(spelled, Function):
                     need(spelled)
             elif isinstance(e, ir.Cast) and _truncates(e.dtype, e.arg):

@@ -27,7 +27,8 @@ class CType:
 
 def _integer(bits: int, unsigned: bool) -> CType:
     name = f"{'u' if unsigned else ''}int{bits}_t"
-    literal = "" if bits < 64 else "ULL" if unsigned else "LL"
+    literal = "" if bits < 32 else "U" if unsigned else ""
+    literal += "LL" if bits == 64 else ""
     stem = f"{'U' if unsigned else ''}INT{bits}"
     lowest = "0" if unsigned else f"{stem}_MIN"
     return CType(name, f"{'u' if unsigned else 'i'}{bits}", bits // 8, "u" if unsigned else "i", "", literal, lowest, f"{stem}_MAX")
