@@ -68,7 +68,8 @@ class Input:
         type = self.variable.type
         if self.strict and not (isinstance(value, np.ndarray) and str(value.dtype) == type.dtype):
             raise DtypeError(f"{caller}: {self.label} is strict: it takes only arrays of dtype {type.dtype}")
-        return as_array(value, type, f"{caller}: {self.label}", downcast=self.downcast)
+        remedy = ", or compile with allow_input_downcast=True"
+        return as_array(value, type, f"{caller}: {self.label}", downcast=self.downcast, remedy=remedy)
 
 
 @dataclass(frozen=True, eq=False)

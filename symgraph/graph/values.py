@@ -11,12 +11,14 @@ from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.types import DTYPES, TensorType, format_shape
 
 
-def as_array(value: Any, type: TensorType, name: str, *, downcast: bool = False, copy: bool = False) -> np.ndarray:
+def as_array(
+    value: Any, type: TensorType, name: str, *, downcast: bool = False, copy: bool = False, remedy: str = ""
+) -> np.ndarray:
     """`value` as an aligned, C-contiguous array of `type`, in native byte order.
 
     Python numbers, also in lists, take the dtype where it can hold them; what has a dtype of its own (arrays, numpy's
     numbers, buffers) must cast safely, or with `downcast=True` lie in the range of the dtype. The result shares memory
-    with `value` where it can, unless `copy`.
+    with `value` where it can, unless `copy`. `remedy` tells in a message what else would make a cast possible.
 
     Raises DtypeError for what is no array of numbers or would lose information, ShapeError where the rank or a known
     length differs.
@@ -26,7 +28,7 @@ def as_array(value: Any, type: TensorType, name: str, *, downcast: bool = False,
     if array.dtype.kind not in "biuf":
         raise DtypeError(f"{name} takes numbers of dtype {type.dtype}, but was given {_kind(value, array)}")
     if array.dtype != target:
-        _check_cast(array, target, name, _has_dtype(value), downcast)
+        _check_cast(array, target, name, _has_dtype(value), downcast, remedy)
     if array.ndim != type.ndim:
         raise ShapeError(
             f"{name} takes {_rank(type.ndim)}, but was given {_rank(array.ndim)} of shape {format_shape(array.shape)}"
@@ -92,7 +94,7 @@ def _has_dtype(value: Any) -> bool:
     return True
 
 
-def _check_cast(array: np.ndarray, target: np.dtype, name: str, typed: bool, downcast: bool) -> None:
+def _check_cast(array: np.ndarray, target: np.dtype, name: str, typed: bool, downcast: bool, remedy: str) -> None:
     if np.can_cast(array.dtype, target, "safe") or (array.size == 0 and not typed):
         return
     fits = _fits(array, target)
@@ -103,9 +105,9 @@ def _check_cast(array: np.ndarray, target: np.dtype, name: str, typed: bool, dow
     elif not fits:
         reason = "the numbers do not fit"
     elif typed:
-        reason = f"convert it with .astype('{target}'), or compile with allow_input_downcast=True"
+        reason = f"convert it with .astype('{target}'){remedy}"
     else:
-        reason = "write integers, or compile with allow_input_downcast=True"
+        reason = f"write integers{remedy}"
     raise DtypeError(f"{name} has dtype {target}; {array.dtype} values would lose information: {reason}")
 
 

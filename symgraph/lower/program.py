@@ -117,7 +117,7 @@ class _Lowering:
         self.elements = Elements(self.shapes, self.sizes.of)
         self.array_conditions = [(c, x) for c, x in self.shapes.conditions if not self.shapes.is_host(c)]
         conditions = list(dict.fromkeys(c for c, _ in self.array_conditions))
-        self.schedule: Schedule = partition([*roots, *conditions], self.elements, self.array_conditions, fuse)
+        self.schedule: Schedule = partition([*conditions, *roots], self.elements, self.array_conditions, fuse)
         self.computed = {node.output for node in toposort(roots)}
         self.constants = tuple(self._array_constants())
         for x in self.constants:

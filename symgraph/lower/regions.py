@@ -73,7 +73,10 @@ class Schedule:
 def partition(
     roots: Sequence[Variable], elements: Elements, waits: Iterable[tuple[Variable, Variable]] = (), fuse: bool = True
 ) -> Schedule:
-    """Group what `roots` need into steps. `waits` are pairs (condition, variable computed only after it has been checked)."""
+    """Group what `roots` need into steps. `waits` are pairs (condition, variable computed only after it has been checked).
+
+    The conditions are the first roots, each before those that depend on what it guards.
+    """
     return _Partition(roots, elements, waits, NODES_PER_REGION if fuse else 1).run()
 
 
@@ -103,6 +106,7 @@ class _Partition:
     def run(self) -> Schedule:
         copied = self._place_operands()
         for node in self.order:
+            self._wait_with_operands(node)
             if node.op.alias:
                 self._alias(node)
             elif hasattr(node.op, "loops"):
@@ -179,6 +183,12 @@ class _Partition:
         return value is not None and self.shapes.is_host(value)
 
     # -- stages
+
+    def _wait_with_operands(self, node: Apply) -> None:
+        """Who evaluates an operand in place also waits for what must hold before the operand may be evaluated."""
+        inherited = [c for x in node.inputs if x.owner is not None and x.owner.op.inline for c in self.waits.get(x, ())]
+        if inherited:
+            self.waits[node.output] = list(dict.fromkeys([*self.waits.get(node.output, ()), *inherited]))
 
     def _alias(self, node: Apply) -> None:
         placement = self.schedule.placements[node, 0]

@@ -118,6 +118,7 @@ class Shapes:
         if key not in self._numbered:
             new = Apply(node.op, inputs, x.origin, x.name).output if inputs != node.inputs else x
             self._numbered[key] = self.values[new] = new
+            self.lengths.setdefault(new, ())
             if all(y in self._host for y in inputs):
                 self._host[new] = None
         self.values[x] = self._numbered[key]
