@@ -15,6 +15,7 @@ from codegen.dtypes import c_type
 from codegen.operations import REDUCTIONS, identity
 from codegen.visit import free_variables, rebuild, walk
 from symgraph.graph.node import Apply, Variable
+from symgraph.graph.provenance import Origin
 from symgraph.lower.elements import (
     LOOP_DEPTH,
     LOOP_INDICES,
@@ -39,6 +40,7 @@ class Value:
     expr: ir.Expr
     name: str
     needs: list[Value | Accumulation]
+    origin: Origin
     uses: int = 0
     deepest_use: int = 0
 
@@ -50,14 +52,20 @@ class Value:
 
 @dataclass(eq=False)
 class Accumulation:
-    """A reduction: at `depth` it takes in one more term; it is complete in the loops outside `complete`."""
+    """A reduction: at `depth` it takes in one more term; it is complete in the loops outside `complete`.
+
+    `best_name` and `term_name` are of the best term so far, and the next one, for argmax and argmin.
+    """
 
     order: int
     depth: int
     complete: int
     reduction: ir.Reduce
     name: str
+    best_name: str
+    term_name: str
     needs: list[Value | Accumulation]
+    origin: Origin
 
     @property
     def var(self) -> ir.Var:
@@ -67,7 +75,7 @@ class Accumulation:
     @property
     def best(self) -> ir.Var:
         """The best term so far, for argmax and argmin."""
-        return ir.Var(self.reduction.body.dtype, f"{self.name}_best")
+        return ir.Var(self.reduction.body.dtype, self.best_name)
 
 
 @dataclass(eq=False)
@@ -80,6 +88,7 @@ class Write:
     offset: ir.Expr
     expr: ir.Expr
     needs: list[Value | Accumulation]
+    origin: Origin
     combine: str = ""
 
 
@@ -105,12 +114,14 @@ def build_nest(
     *,
     name: str,
     names: Names,
+    lines: bool = False,
 ) -> Nest:
     """The kernel that evaluates a region and stores those of its values that are in `stored`.
 
     in_place: {result: shared variable whose memory it takes over in this region}
+    lines: say which line of the user's program each statement belongs to
     """
-    return _NestBuilder(region, bodies, stored, elements, buffer_names, in_place, names).build(name)
+    return _NestBuilder(region, bodies, stored, elements, buffer_names, in_place, names, lines).build(name)
 
 
 class _NestBuilder:
@@ -123,7 +134,9 @@ class _NestBuilder:
         buffer_names: Callable[[Variable], str],
         in_place: Mapping[Variable, Variable],
         names: Names,
+        lines: bool,
     ):
+        self.lines = lines
         self.region = region
         self.elements = elements
         self.shapes = elements.shapes
@@ -176,23 +189,26 @@ class _NestBuilder:
             inner: list[Value | Accumulation] = []
             term = self._resolve(reduction.body, inner)
             over = tuple(i for i in reduction.over if isinstance(i, ir.Var))
+            is_position = reduction.kind in BEST_SO_FAR
             accumulation = Accumulation(
                 self._next(), self._depth(depth), self._depth(depth - len(over)),
                 ir.Reduce(reduction.dtype, reduction.kind, term, reduction.over, reduction.extents),
-                self.names.fresh(x.name, {"add": "total", "mul": "product"}.get(reduction.kind, "best")), inner,
+                self.names.fresh(x.name, {"add": "total", "mul": "product"}.get(reduction.kind, "best")),
+                self.names.fresh("best") if is_position else "", self.names.fresh("term") if is_position else "", inner,
+                x.origin,
             )  # fmt: skip
             self.sinks.append(accumulation)
             done[reduction] = accumulation.var
             needs.append(accumulation)
         expr = rebuild(body, lambda e: done.get(e) if isinstance(e, ir.Reduce) else None)
-        value = self._value(self._resolve(expr, needs), x.name, needs)
+        value = self._value(self._resolve(expr, needs), x, needs)
         self.values[x] = value
         if x in self.stored:
             lengths = self.shapes.of(x)
             kept = len(squeeze(lengths))
             buffer = self._buffer(self.in_place.get(x, x))
             offset = self._offset(x, loop_index(lengths))
-            self.sinks.append(Write(self._next(), self._depth(kept), buffer, offset, value.var, [value]))
+            self.sinks.append(Write(self._next(), self._depth(kept), buffer, offset, value.var, [value], x.origin))
 
     def _add_scattered(self, node: Apply, reduction: ir.Reduce, depth: int) -> None:
         """A reduction over outer loops: every iteration adds to an element of the result, which starts as the identity."""
@@ -210,7 +226,7 @@ class _NestBuilder:
         for axis in reversed(range(len(kept))):
             start = ir.For(LOOP_INDICES[axis], self.elements.size(squeeze(lengths)[axis]), (start,), simd=axis == len(kept) - 1)
         self.init.append(start)
-        self.sinks.append(Write(self._next(), self._depth(depth), buffer, offset, term, needs, REDUCTIONS[reduction.kind]))
+        self.sinks.append(Write(self._next(), self._depth(depth), buffer, offset, term, needs, x.origin, REDUCTIONS[reduction.kind]))
         self.values[x] = None
 
     def _resolve(self, expr: ir.Expr, needs: list[Value | Accumulation]) -> ir.Expr:
@@ -237,16 +253,16 @@ class _NestBuilder:
             needs: list[Value | Accumulation] = []
             index = tuple(self._resolve(i, needs) for i in e.index)
             load = ir.Load(x.dtype, self._buffer(x), self._offset(x, index))
-            self.loads[e] = self._value(load, x.name, needs)
+            self.loads[e] = self._value(load, x, needs)
         return self.loads[e]
 
-    def _value(self, expr: ir.Expr, name: str | None, needs: list[Value | Accumulation]) -> Value:
+    def _value(self, expr: ir.Expr, x: Variable, needs: list[Value | Accumulation]) -> Value:
         depth = max(
             [0]
             + [self._depth(LOOP_DEPTH[e] + 1) for e in walk(expr) if isinstance(e, ir.Var) and e in LOOP_DEPTH]
             + [n.depth if isinstance(n, Value) else n.complete for n in needs]
         )
-        return Value(self._next(), depth, expr, self.names.fresh(name, "t"), needs)
+        return Value(self._next(), depth, expr, self.names.fresh(x.name, "t"), needs, x.origin)
 
     def _count_uses(self) -> None:
         users: list[Value | Sink] = [*self.sinks, *self.loads.values(), *(v for v in self.values.values() if v is not None)]
@@ -285,13 +301,13 @@ class _NestBuilder:
                 if value.depth <= depth and value not in visible and all(n in visible for n in value.needs):
                     visible.add(value)
                     if not self._is_inlined(value):
-                        out.append(ir.Declare(value.var, self._written_out(value.expr, value)))
+                        out += [*self._line(value), ir.Declare(value.var, self._written_out(value.expr, value))]
             here = [s for s in sinks if s.depth == depth and all(n in visible for n in s.needs)]
             for sink in here:
                 if isinstance(sink, Accumulation) and sink.complete == depth:  # over no loops at all
                     out += _start(sink)
                     visible.add(sink)
-                out += self._do(sink)
+                out += [*self._line(sink), *self._do(sink)]
             ready = self._ready(depth, [s for s in sinks if s.depth > depth], visible)
             if ready:
                 finished = [s for s in ready if isinstance(s, Accumulation) and s.complete == depth]
@@ -304,6 +320,9 @@ class _NestBuilder:
             assert handled, "a nest whose parts wait for each other"
             sinks = [s for s in sinks if s not in handled]
         return out
+
+    def _line(self, item: Value | Sink) -> list[ir.Stmt]:
+        return [ir.SourceLine(*item.origin)] if self.lines else []
 
     def _needed(self, sinks: Iterable[Sink]) -> list[Value]:
         """The values that sinks need, directly or not, in an order in which they can be computed."""
@@ -345,7 +364,7 @@ class _NestBuilder:
         term = self._written_out(reduction.body, sink)
         if reduction.kind in REDUCTIONS:
             return [ir.Assign(sink.var, ir.Operation(sink.var.dtype, REDUCTIONS[reduction.kind], (sink.var, term)))]
-        candidate = ir.Var(term.dtype, f"{sink.name}_term")
+        candidate = ir.Var(term.dtype, sink.term_name)
         better = ir.Operation("bool", "gt" if reduction.kind == "argmax" else "lt", (candidate, sink.best))
         if c_type(term.dtype).kind == "f":
             first_nan = ir.Operation(
@@ -442,7 +461,7 @@ def _loop(depth: int, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequenc
     """A loop; if it is innermost and its iterations may run side by side, a vector loop."""
     index = LOOP_INDICES[depth]
     carried = [s for s in sinks if isinstance(s, Accumulation) and s.complete <= depth]
-    plain = all(isinstance(s, (ir.Declare, ir.Assign, ir.Store)) for s in body)
+    plain = all(isinstance(s, (ir.Declare, ir.Assign, ir.Store, ir.SourceLine)) for s in body)
     moves = all(index in set(walk(s.offset)) for s in sinks if isinstance(s, Write))
     simd = plain and moves and all(s.reduction.kind in ("add", "mul") for s in carried)
     sums = tuple(("+" if s.reduction.kind == "add" else "*", s.var) for s in carried) if simd else ()

@@ -109,7 +109,8 @@ class _Lowering:
         self.inputs, self.shared = tuple(inputs), tuple(shared)
         self.shapes: Shapes = infer_shapes(roots, [*inputs, *shared, *(x for x in roots if isinstance(x, Constant))], written)
         self.names = Names()
-        self.names.fresh(name)
+        for entry in (name, f"{name}_plan", f"{name}_blas"):
+            self.names.take(entry)
         self.buffers: dict[Variable, ir.Buffer] = {}
         for x in (*self.inputs, *self.shared):
             self.buffers[x] = ir.Buffer(self.names.fresh(x.name, "input"), x.dtype)
