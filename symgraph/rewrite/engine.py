@@ -58,17 +58,22 @@ def apply_book(
     *,
     copy: bool = False,
     names: Mapping[Variable, str] | None = None,
+    became: dict[Variable, Variable] | None = None,
 ) -> list[Variable]:
     """The normal forms of `outputs` under the rules of a book, in order; firings are added to `trace`.
 
     copy: make every node anew, so that names given to results do not appear on the caller's variables
     names: for variables that have none
+    became: takes in, for each variable that did not stay as it was, the one it was merged into or replaced by
 
     Raises RewriteError, naming the rule, where one is wrong.
     """
     normal = _Normalizer(book, outputs, trace if trace is not None else [], copy, names or {})
     for x in outputs:
         normal.bring_to_normal_form(x)
+    if became is not None:
+        became.update((x, y) for x, y in normal.final.items() if x is not y and x.owner is None)
+        became.update(normal.becoming)
     return [normal.final[x] for x in outputs]
 
 

@@ -23,11 +23,13 @@ class Rewritten:
     outputs: in the order given; each has the dtype and rank of the one it stands for, and at least its known lengths
     trace: the rules that fired, in order
     times: seconds that each pass took
+    became: what each variable was merged into or replaced by; where that has an entry of its own, it went on
     """
 
     outputs: tuple[Variable, ...]
     trace: tuple[Step, ...]
     times: dict[str, float]
+    became: Mapping[Variable, Variable]
 
 
 def rewrite(
@@ -42,12 +44,14 @@ def rewrite(
     """
     trace: list[Step] = []
     times: dict[str, float] = {}
+    became: dict[Variable, Variable] = {}
     current = list(outputs)
     for number, (name, book) in enumerate(passes() if optimize else PLAIN):
         started = perf_counter()
-        current = apply_book(book, current, trace, copy=number == 0, names=names if number == 0 else None)
+        first = number == 0
+        current = apply_book(book, current, trace, copy=first, names=names if first else None, became=became)
         times[name] = perf_counter() - started
-    return Rewritten(tuple(current), tuple(trace), times)
+    return Rewritten(tuple(current), tuple(trace), times, became)
 
 
 @rule(on=Op, why="it is made of other ops")
