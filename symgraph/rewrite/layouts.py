@@ -7,6 +7,7 @@ the expression as the user wrote it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
@@ -29,17 +30,21 @@ class Measured:
     """An operand as an op's `shape` sees it, with lengths told as `Length` of it."""
 
     variable: Variable
+    shape: tuple[Variable, ...]
 
     @property
     def value(self) -> Variable:
         """The operand itself."""
         return self.variable
 
-    @property
-    def shape(self) -> tuple[Variable, ...]:
-        """Its lengths."""
-        lengths = enumerate(self.variable.type.shape)
-        return tuple(as_variable(n) if n is not None else Length(axis)(self.variable) for axis, n in lengths)
+
+def measured(x: Variable, graph: Graph) -> Measured:
+    """The lengths of a variable, made once in a pass."""
+    key = ("measured", x)
+    if key not in graph.notes:
+        lengths = [as_variable(n) if n is not None else Length(axis)(x) for axis, n in enumerate(x.type.shape)]
+        graph.notes[key] = Measured(x, tuple(lengths))
+    return graph.notes[key]
 
 
 def extent(x: Variable, axis: int, graph: Graph) -> Extent:
@@ -56,7 +61,7 @@ def extent(x: Variable, axis: int, graph: Graph) -> Extent:
             found = graph.notes[key]
             break
         passed.append(key)
-        declared = extent_of_scalar(_declared(x.owner, axis)) if x.owner is not None else (x, axis)
+        declared = extent_of_scalar(_declared(x.owner, graph)[axis]) if x.owner is not None else (x, axis)
         if not isinstance(declared, tuple) or declared == (x, axis):
             found = declared
             break
@@ -75,8 +80,12 @@ def extent_of_scalar(n: Variable) -> Extent:
     return n
 
 
-def _declared(node: Apply, axis: int) -> Variable:
-    return node.op.shape(_same, *[Measured(x) for x in node.inputs])[axis]
+def _declared(node: Apply, graph: Graph) -> Sequence[Variable]:
+    """The lengths of a result as its op tells them, asked for once in a pass."""
+    key = ("declared", node)
+    if key not in graph.notes:
+        graph.notes[key] = node.op.shape(_same, *[measured(x, graph) for x in node.inputs])
+    return graph.notes[key]
 
 
 def _same(left: Variable, right: Variable) -> Variable:
@@ -116,7 +125,7 @@ def reorder_fill(node: Apply, graph: Graph) -> Variable | None:
     (x,) = node.inputs
     if x.owner is None or not isinstance(x.owner.op, BroadcastTo) or x.owner.inputs[0].ndim:
         return None
-    value, lengths = x.owner.inputs[0], Measured(x).shape
+    value, lengths = x.owner.inputs[0], measured(x, graph).shape
     return value.broadcast_to([1 if a == "x" else lengths[a] for a in node.op.order])  # type: ignore[attr-defined]
 
 
