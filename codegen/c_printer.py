@@ -28,6 +28,7 @@ from codegen.runtime import is_routine, routines, take_blas
 from codegen.visit import expressions, free_variables, statements
 
 INDENT = "    "
+OWN_LINES = "#line @"  # stands where the C counts its own lines again
 
 _HEADER = """\
 #include <math.h>
@@ -87,7 +88,15 @@ def print_program(program: ir.Program) -> str:
     ]
     if program.uses_blas:
         parts.append(take_blas(program.name))
-    return "\n\n".join(parts) + "\n"
+    return _with_own_lines("\n\n".join(parts) + "\n", program.name)
+
+
+def _with_own_lines(text: str, name: str) -> str:
+    """After a kernel with lines of the user's program the C counts its own again."""
+    if OWN_LINES not in text:
+        return text
+    lines = text.split("\n")
+    return "\n".join(f'#line {k + 2} "{name}.c"' if line == OWN_LINES else line for k, line in enumerate(lines))
 
 
 def comment(text: str) -> str:
@@ -97,6 +106,12 @@ def comment(text: str) -> str:
     safe = re.sub(r"\?(?=\?)", "? ", safe.replace("*/", "* /").replace("/*", "/ *"))
     lines = [line.rstrip(" \\") for line in safe.split("\n")]
     return "\n".join(["/* " + lines[0], *(f"   {line}".rstrip() for line in lines[1:])]) + " */"
+
+
+def _string(text: str) -> str:
+    """A C string constant of any text, by its UTF-8 bytes."""
+    plain = set(map(ord, " !#$%&'()*+,-./:;<=>@[]^_{|}~")) | set(range(48, 58)) | set(range(65, 91)) | set(range(97, 123))
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
 def _escaped(character: str) -> str:
@@ -268,6 +283,8 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 yield f"{pad}}}"
             case ir.Fail(code):
                 yield f"{pad}return {code};"
+            case ir.SourceLine(filename, line):
+                yield f"#line {line} {_string(filename)}"
             case ir.Comment(text):
                 yield from (pad + line for line in comment(text).splitlines())
             case _:
@@ -323,7 +340,8 @@ def _kernel(kernel: ir.Kernel) -> str:
     params = [_declared(p, restrict=True) if isinstance(p, ir.Buffer) else f"{c_type(p.dtype).name} {p.name}" for p in kernel.params]
     head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
     note = [comment(kernel.comment)] if kernel.comment else []
-    return "\n".join([*note, head, "{", *_lines(kernel.body), "}"])
+    back = [OWN_LINES] if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)) else []
+    return "\n".join([*note, head, "{", *_lines(kernel.body), *back, "}"])
 
 
 def _plan(program: ir.Program) -> str:

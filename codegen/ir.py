@@ -225,6 +225,14 @@ class Fail(Stmt):
 
 
 @dataclass(frozen=True)
+class SourceLine(Stmt):
+    """The statements that follow belong to a line of the user's program, as debuggers should say."""
+
+    filename: str
+    line: int
+
+
+@dataclass(frozen=True)
 class Comment(Stmt):
     """Lines for the reader; any text, made safe by the printer."""
 

@@ -18,6 +18,7 @@ _PLAN = _FFI.typeof("int(*)(void *const *, int64_t *)")
 _RUN = _FFI.typeof("int(*)(void *const *, const int64_t *, void *)")
 _BLAS = _FFI.typeof("void(*)(void *const *)")
 _FUNCTIONS = _FFI.typeof("void *[]")
+_CLOCKS = _FFI.typeof("double *(*)(void)")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ class Module:
     run: Callable[[Any, Any, Any], int]
     library_path: Path
     source_path: Path
+
+    def clocks(self) -> Any:
+        """`double *NAME_seconds(void)`: the clocks of a program that has some. ValueError for one that has none."""
+        try:
+            return self.lib.load_function(_CLOCKS, f"{self.name}_seconds")()
+        except AttributeError as error:
+            raise ValueError(f"the C of {self.name} has no clocks: {error}") from error
 
 
 def load(c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Module:

@@ -180,7 +180,9 @@ class _Checker:
             case ir.Fail(code):
                 if not self.top or code < 1:
                     self._fail("a kernel cannot fail" if code > 0 else f"{code} is no number of a check", PROGRAM)
-            case ir.Comment():
+            case ir.Timed(_, body):
+                self._block(body)
+            case ir.Comment() | ir.SourceLine():
                 pass
             case _:
                 self._fail("no such statement", LOOPS)
@@ -189,7 +191,7 @@ class _Checker:
         self._index(loop.extent, "an extent")
         if loop.index.dtype != ir.INDEX:
             self._fail(f"the index {loop.index.name} is {loop.index.dtype}", LOOPS)
-        if (loop.simd or loop.sums) and any(not isinstance(s, (ir.Declare, ir.Assign, ir.Store)) for s in loop.body):
+        if (loop.simd or loop.sums) and not all(isinstance(s, (ir.Declare, ir.Assign, ir.Store, ir.SourceLine)) for s in loop.body):
             self._fail("vector lanes hold more than plain statements", LOOPS)
         for _, var in loop.sums:
             self._assigned(var)

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from codegen.blas import Blas, find_blas
-from codegen.c_printer import print_program
-from codegen.cache import Cache, default_directory
-from codegen.errors import NoCompiler
-from codegen.module import load
-from codegen.toolchain import Toolchain, find_toolchain
-from codegen.verify import verify
-from symgraph.graph.assigned import assigned_names
+from symgraph.compiler import Compiler, Variant, machine, toolchain_or_warning
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
-from symgraph.graph.printing import excerpt
 from symgraph.graph.syntax import SYNTAX
-from symgraph.graph.traverse import leaves, substitute
-from symgraph.graph.types import Shape
+from symgraph.graph.traverse import leaves
+from symgraph.inspection import CostReport, CSource, Profile, profile
 from symgraph.interpreter import evaluate
 from symgraph.launch import Launcher
-from symgraph.lower.names import identifier
-from symgraph.lower.program import Step, lower
-from symgraph.lower.sizes import NeedsArray
-from symgraph.options import Options, environment
-from symgraph.rewrite.pipeline import Rewritten, rewrite
+from symgraph.lower.program import Step
+from symgraph.options import Options
 from symgraph.signature import Signature, make_signature
-from symgraph.variants import Facts, refine, stretched
+from symgraph.variants import Facts, stretched
 
 VARIANTS_KEPT = 16
 
@@ -53,15 +40,6 @@ class Graphs:
     updates: tuple[tuple[SharedVariable, Variable], ...]
     rewritten: tuple[Variable, ...]
     steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One compilation: for any lengths that its entry checks let pass."""
-
-    launcher: Launcher
-    rewritten: Rewritten
-    timings: Mapping[str, float]
 
 
 class Function:
@@ -85,14 +63,12 @@ class Function:
         self._guard = self._join_guards()
         self._running = False
         self._variants: list[Variant] = []
-        self._varying: set[SharedVariable] = set()
         self._expected = [(np.dtype(x.dtype), x.ndim) for x in self.inputs]
         self._strict = any(x.strict or any(n is not None for n in x.variable.type.shape) for x in signature.inputs)
-        self._toolchain: Toolchain | None = None
-        if options.mode == "c":
-            self._toolchain = _toolchain_or_warning(options)
-        if self._toolchain is not None:
-            self._compile({}, time.perf_counter() - started)
+        toolchain = toolchain_or_warning(options) if options.mode == "c" else None
+        self._compiler = Compiler(signature, options, toolchain) if toolchain is not None else None
+        if self._compiler is not None:
+            self._variants.append(self._compiler.compile({}, time.perf_counter() - started))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs and apply the updates.
@@ -134,7 +110,7 @@ class Function:
         return True
 
     def _run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        if self._toolchain is None:
+        if self._compiler is None:
             return self._interpret(arrays)
         for k, variant in enumerate(self._variants):
             results = variant.launcher(arrays)
@@ -142,7 +118,8 @@ class Function:
                 if k:
                     self._variants.insert(0, self._variants.pop(k))
                 return results
-        self._compile(self._diagnose(arrays), 0.0)
+        self._variants.insert(0, self._compiler.compile(self._diagnose(arrays)))
+        del self._variants[VARIANTS_KEPT:]
         results = self._variants[0].launcher(arrays)
         if results is None:
             raise RuntimeError(f"{self.signature.caller}: a check fails that the interpreter does not know; please report this")
@@ -150,11 +127,12 @@ class Function:
 
     def _diagnose(self, arrays: Sequence[np.ndarray]) -> Facts:
         """What the next variant may take for granted; raises the error of a call that cannot succeed."""
+        assert self._compiler is not None
         facts = stretched(self._roots, self._values(arrays))
         for variant in self._variants:
             for shared, old in variant.launcher.assumed:
                 if any(n is not None and n != m for n, m in zip(old, shared.storage.shape, strict=True)):
-                    self._varying.add(shared)
+                    self._compiler.varying.add(shared)
         return facts
 
     def _values(self, arrays: Sequence[np.ndarray]) -> dict[Variable, np.ndarray]:
@@ -166,91 +144,12 @@ class Function:
             shared.storage = value
         return values[: len(self.outputs)]
 
-    # -- compilation
-
-    def _compile(self, facts: Facts, before: float) -> None:
-        clock = _Clock(before)
-        roots, stand_ins = self._refined(facts)
-        clock.lap("refine")
-        rewritten = rewrite(roots, optimize=self.options.optimize, names=assigned_names(roots))
-        clock.lap("rewrite")
-        count = len(self.outputs)
-        used = set(leaves(rewritten.outputs))
-        updates = tuple(
-            (stand_ins.get(s, s), new) for (s, _), new in zip(self.updates, rewritten.outputs[count:], strict=True)
-        )
-        needed = [s for s in self.signature.shared if stand_ins.get(s, s) in used or any(s is t for t, _ in self.updates)]
-        inputs = [stand_ins.get(x, x) for x in self.inputs]
-        shared = {stand_ins.get(s, s): s for s in needed}
-        name = identifier(self.name, "compute")
-        launcher = self._build(inputs, rewritten.outputs[:count], updates, shared, roots, name, clock)
-        self._variants.insert(0, Variant(launcher, rewritten, clock.laps))
-        del self._variants[VARIANTS_KEPT:]
-
-    def _build(
-        self,
-        inputs: Sequence[Variable],
-        outputs: Sequence[Variable],
-        updates: Sequence[tuple[Variable, Variable]],
-        shared: Mapping[Variable, SharedVariable],
-        written: Sequence[Variable],
-        name: str,
-        clock: _Clock,
-    ) -> Launcher:
-        """Lower, print and load. Lengths that only a computation tells come from programs of their own, run before."""
-        assert self._toolchain is not None
-        before: list[Launcher] = []
-        while True:
-            try:
-                lowered = lower(
-                    inputs, outputs, updates, list(shared), written=written, name=name, comment=self._comment(),
-                    fuse=self.options.fuse,
-                )  # fmt: skip
-                break
-            except NeedsArray as need:
-                length = Variable(need.value.type, need.value.name or "length", None, need.value.origin)
-                before.append(self._build(inputs, [need.value], [], shared, (), f"{name}_length", clock))
-                inputs = [*inputs, length]
-                wanted = substitute([*outputs, *(new for _, new in updates)], {need.value: length})
-                outputs = wanted[: len(outputs)]
-                updates = [(s, new) for (s, _), new in zip(updates, wanted[len(outputs) :], strict=True)]
-        verify(lowered.program)
-        clock.lap("lower")
-        text = print_program(lowered.program)
-        clock.lap("print")
-        blas = _blas() if lowered.program.uses_blas else None
-        module = load(text, name=name, uses_blas=blas is not None, toolchain=self._toolchain, cache=_cache(self.options), blas=blas)
-        clock.lap("compile")
-        return Launcher(lowered, module, shared, text, before)
-
-    def _refined(self, facts: Facts) -> tuple[list[Variable], dict[Variable, Variable]]:
-        """The roots with what is known of lengths: the facts, and the present shapes of shared variables that keep theirs."""
-        keeping = [s for s in self.signature.shared if s not in self._varying]
-        while True:
-            known: dict[Variable, Shape] = {**facts, **{s: s.storage.shape for s in keeping}}
-            roots, stand_ins = refine(self._roots, known)
-            new = dict(zip((s for s, _ in self.updates), roots[len(self.outputs) :], strict=True))
-            kept = [s for s in keeping if s not in new or new[s].type.shape == s.storage.shape]
-            if len(kept) == len(keeping):
-                for s in keeping:
-                    stand_ins.setdefault(s, s)
-                return roots, stand_ins
-            self._varying.update(set(keeping) - set(kept))
-            keeping = kept
-
-    def _comment(self) -> str:
-        lines = [f"{self.name or 'a function'}, compiled by symgraph", ""]
-        lines += [f"input   {x.name or '?'} : {x.type}" for x in self.inputs]
-        lines += [f"output  {x.name + ' = ' if x.name else ''}{excerpt(x)}" for x in self.outputs]
-        lines += [f"update  {s.name or '?'} <- {excerpt(new)}" for s, new in self.updates]
-        return "\n".join(lines)
-
     # -- looking inside
 
     @property
-    def c_source(self) -> str:
+    def c_source(self) -> CSource:
         """The C that the last call ran, or that the next one is expected to run. Empty when interpreted."""
-        return self._variants[0].launcher.c_source if self._variants else ""
+        return CSource(self._variants[0].launcher.c_source if self._variants else "")
 
     @property
     def c_path(self) -> Path | None:
@@ -269,6 +168,79 @@ class Function:
         rewritten = tuple(variant.rewritten.outputs) if variant else tuple(self._roots)
         return Graphs(self.inputs, self.outputs, self.updates, rewritten, variant.launcher.lowered.steps if variant else ())
 
+    def cost(self) -> CostReport:
+        """Operations and memory traffic of each step, as formulas in the lengths of the arguments.
+
+        Raises RuntimeError for a function that is interpreted.
+        """
+        return CostReport(tuple((step.name, step.cost) for step in self._compiled().lowered.steps))
+
+    def profile(self) -> Profile:
+        """Where the time of all calls went, by step and by the user's line, and how near to the machine's limits.
+
+        The rates of a step are those of the lengths of the last call.
+        Raises RuntimeError for a function compiled without `profile=True`.
+        """
+        launcher = self._compiled()
+        if not self.options.profile:
+            raise RuntimeError(f"{self.signature.caller} keeps no clocks: compile it with profile=True")
+        steps = launcher.lowered.steps
+        return profile(self.signature.caller, launcher.calls, steps, launcher.seconds(), launcher.sizes(), machine(self.options))
+
+    def edit(self, path: str | Path) -> Path:
+        """Write the C to a file, to be changed by hand and handed to `reload`."""
+        self._compiled()
+        path = Path(path)
+        path.write_text(self.c_source)
+        return path
+
+    def reload(self, path: str | Path, *args: Any, rtol: float | None = None, **kwargs: Any) -> None:
+        """Put hand-written C in the place of the generated one, once it has been seen to compute the same.
+
+        path: a file that defines the same entry points
+        args, kwargs: a call to try it with; its outputs and updates are compared with the interpreter's, and undone
+        rtol: how far elements may differ, relative to the largest; by default 1e-9 in float64 and 1e-4 in float32
+
+        Raises CompileError for C that does not compile, ValueError for another result, what a call raises for `args`,
+        and RuntimeError for a function whose lengths take programs of their own; nothing has changed then.
+        """
+        old = self._compiled()
+        assert self._compiler is not None
+        if old.has_earlier_programs:
+            raise RuntimeError("a function whose lengths are computed by programs of their own cannot be edited")
+        arrays = self.signature.bind(args, kwargs)
+        text = Path(path).read_text()
+        program = old.lowered.program
+        new = old.with_module(self._compiler.load(text, program.name, program.uses_blas), text)
+        with self._guard.root.lock:
+            state = [(s, s.storage) for s in self.signature.shared]
+            expected = evaluate(self._roots, self._values(arrays))
+            try:
+                for s, storage in state:
+                    s.storage = storage.copy()
+                outputs = new(arrays)
+                found = None if outputs is None else [*outputs, *(s.storage for s, _ in self.updates)]
+            finally:
+                for s, storage in state:
+                    s.storage = storage
+        self._compare(found, expected, rtol)
+        self._variants[0] = Variant(new, self._variants[0].rewritten, self._variants[0].timings)
+
+    def _compare(self, found: Sequence[np.ndarray] | None, expected: Sequence[np.ndarray], rtol: float | None) -> None:
+        if found is None:
+            raise ValueError("the edited C refuses the call: one of its checks fails")
+        what = [f"output {k}" for k in range(1, len(self.outputs) + 1)] + [f"the update of {s}" for s, _ in self.updates]
+        for name, x, y in zip(what, found, expected, strict=True):
+            limit = rtol if rtol is not None else 1e-4 if y.dtype == np.float32 else 1e-9
+            scale = float(np.max(np.abs(y), initial=0.0, where=np.isfinite(y))) if y.dtype.kind == "f" else 0.0
+            if x.shape != y.shape or not np.allclose(x, y, rtol=limit, atol=limit * scale, equal_nan=True):
+                raise ValueError(f"the edited C gives another value for {name}: {x}, where the reference gives {y}")
+
+    def _compiled(self) -> Launcher:
+        if not self._variants:
+            raise RuntimeError(f"{self.signature.caller} is interpreted: there is no C to look at")
+        return self._variants[0].launcher
+
     def __repr__(self) -> str:
         takes = ", ".join(x.label for x in self.signature.inputs)
         return f"<{self.signature.caller[:-2]}({takes}) -> {len(self.outputs)} outputs, {len(self.updates)} updates>"
@@ -286,6 +258,8 @@ def function(
     on_unused_input: str = "raise",
     allow_input_downcast: bool | None = None,
     mode: str | None = None,
+    profile: bool = False,
+    debug: str | None = None,
 ) -> Function:
     """Compile expressions into a callable.
 
@@ -297,62 +271,19 @@ def function(
     on_unused_input: 'raise', 'warn' or 'ignore'
     allow_input_downcast: accept arguments whose cast loses precision
     mode: "c", the default, compiles; "numpy" interprets, for comparison and debugging. Theano's modes are compiled
+    profile: take the time of every step, for `Function.profile`
+    debug: "line" lets gdb, perf and sanitizers speak of the lines of the user's program
 
     Raises MissingInputError, UnusedInputError, TypeError, DtypeError and ShapeError, in the names of the variables.
     """
     started = time.perf_counter()
     signature = make_signature(inputs, outputs, updates, givens, name, on_unused_input, allow_input_downcast)
-    return Function(signature, Options.for_mode(mode), started)
-
-
-class _Clock:
-    """Seconds by stage."""
-
-    def __init__(self, before: float):
-        self.laps: dict[str, float] = {"check": before} if before else {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.laps[stage] = self.laps.get(stage, 0.0) + now - self._last
-        self._last = now
-
-
-def _toolchain_or_warning(options: Options) -> Toolchain | None:
-    try:
-        return _toolchain(options)
-    except NoCompiler as error:
-        _warn_once(str(error))
-        return None
-
-
-@cache
-def _warn_once(text: str) -> None:
-    warnings.warn(f"functions run in numpy, far slower than compiled: {text}", stacklevel=5)
-
-
-@cache
-def _toolchain(options: Options) -> Toolchain:
-    return find_toolchain(options.cc, probe_dir=_cache(options).directory)
-
-
-@cache
-def _cache(options: Options) -> Cache:
-    try:
-        return Cache(options.cache if options.cache is not None else default_directory(environment()))
-    except OSError:
-        return Cache.temporary()
-
-
-@cache
-def _blas() -> Blas | None:
-    return find_blas()
+    return Function(signature, Options.of(mode, profile, debug), started)
 
 
 def evaluate_at(x: Variable, values: Mapping[Variable, Any] | None = None, **by_name: Any) -> np.ndarray:
     """`x.eval({a: …, b: …})`: the value of an expression where its inputs have these values.
 
-    Compiled anew for each set of inputs, and kept while the variable lives.
     Raises MissingInputError where an input has no value, TypeError for a value of something that is no input.
     """
     values = dict(values or {})

@@ -29,9 +29,12 @@ class Launcher:
     ):
         """`shared` tells what the leaves of the program stand for; `before` compute lengths that it takes as last inputs."""
         self.lowered = lowered
+        self.module = module
+        self.calls = 0
         self.c_source = "\n".join([*(launcher.c_source for launcher in before), c_source])
         self.assumed: list[tuple[SharedVariable, Shape]] = [(shared[x], x.type.shape) for x in lowered.shared]
-        self.module = module
+        self._given = shared
+        self._last_sizes: Any = None
         ffi = module.ffi
         count = len(lowered.inputs) + len(lowered.shared) + len(lowered.constants) + len(lowered.results)
         self._before = tuple(before)
@@ -70,6 +73,8 @@ class Launcher:
             if plan is None:
                 return None
         sizes, described = plan
+        self.calls += 1
+        self._last_sizes = sizes
         results = []
         for k, (shape, dtype) in enumerate(described, self._first_result):
             result = np.empty(shape, dtype)
@@ -82,6 +87,26 @@ class Launcher:
                 shared.storage = results[k]
             return results[: len(results) - len(self._grown)]
         return results
+
+    @property
+    def has_earlier_programs(self) -> bool:
+        """Whether lengths come from programs that run before this one."""
+        return bool(self._before)
+
+    def with_module(self, module: Module, c_source: str) -> Launcher:
+        """The same program by other C."""
+        return Launcher(self.lowered, module, self._given, c_source, self._before)
+
+    def seconds(self) -> list[float]:
+        """What the clocks of the steps show; for a program that has them."""
+        clocks = self.module.clocks()
+        return [clocks[k] for k in range(self.lowered.program.clocks)]
+
+    def sizes(self) -> dict[str, int]:
+        """The sizes of the last call by their names in C; all 0 before the first."""
+        program = self.lowered.program
+        names = [v.name for v in (*program.given, *program.derived)]
+        return {name: self._last_sizes[k] if self._last_sizes is not None else 0 for k, name in enumerate(names)}
 
     def _adopt(self, k: int, storage: np.ndarray) -> None:
         old = self._storages[k]

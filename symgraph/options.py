@@ -38,6 +38,8 @@ class Options:
     mode: "c" compiles; "numpy" interprets
     optimize: apply the rewrite books; without them the graph is compiled as written
     fuse: join ops into common loops
+    profile: take the time of every step
+    lines: let debuggers and profilers speak of the user's lines
     cc: the C compiler's command, `$CC` by default; None lets symgraph look for one
     cache: the directory of compiled code, `$SYMGRAPH_CACHE` by default; None takes the user's cache directory
     """
@@ -45,19 +47,24 @@ class Options:
     mode: str = "c"
     optimize: bool = True
     fuse: bool = True
+    profile: bool = False
+    lines: bool = False
     cc: str | None = field(default_factory=lambda: os.environ.get("CC"))
     cache: Path | None = field(default_factory=lambda: _path("SYMGRAPH_CACHE"))
 
     @classmethod
-    def for_mode(cls, mode: str | None) -> Options:
-        """The options that `function(mode=…)` stands for; raises ValueError for a mode there is none of."""
-        if mode is None or mode in ("c", "FAST_RUN"):
-            return cls()
-        if mode == "FAST_COMPILE":
-            return cls(optimize=False)
-        if mode == "numpy":
-            return cls(mode="numpy")
-        raise ValueError(f"mode is 'c', 'numpy', or Theano's 'FAST_RUN' or 'FAST_COMPILE', not {mode!r}")
+    def of(cls, mode: str | None, profile: bool, debug: str | None) -> Options:
+        """The options that these arguments of `function` stand for; raises ValueError for words that mean nothing."""
+        if mode not in (None, "c", "numpy", "FAST_RUN", "FAST_COMPILE"):
+            raise ValueError(f"mode is 'c', 'numpy', or Theano's 'FAST_RUN' or 'FAST_COMPILE', not {mode!r}")
+        if debug not in (None, "line"):
+            raise ValueError(f"debug is None or 'line', not {debug!r}")
+        return cls(
+            mode="numpy" if mode == "numpy" else "c",
+            optimize=mode != "FAST_COMPILE",
+            profile=bool(profile),
+            lines=debug == "line",
+        )
 
 
 def environment() -> Mapping[str, str]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from symgraph.errors import DtypeError, MissingInputError, ShapeError, UnusedInputError
-from symgraph.graph.node import Constant, SharedVariable, Variable, as_variable
+from symgraph.graph.node import Apply, Constant, SharedVariable, Variable, as_variable
 from symgraph.graph.printing import name_of, shown
 from symgraph.graph.provenance import warn
 from symgraph.graph.traverse import leaves, substitute, toposort
 from symgraph.graph.types import format_shape
 from symgraph.graph.values import as_array
+from symgraph.ops.layout import SpecifyShape
 
 NOT_GIVEN = object()
 
@@ -350,8 +351,10 @@ def _updates(given: Any, state: Iterable[tuple[Any, Any]]) -> list[tuple[SharedV
 
 
 def _fitted(shared: SharedVariable, new: Variable) -> Variable:
-    """A new value in the dtype of the shared variable, where no length contradicts it."""
+    """A new value in the dtype of the shared variable, where no length contradicts it; what the type fixes is checked at the call."""
     _check_lengths(shared, new, f"the update of {shared}")
+    if any(n is not None and m is None for n, m in zip(shared.type.shape, new.type.shape, strict=True)):
+        new = Apply(SpecifyShape(shared.type.shape), (new,), new.origin, new.name).output
     return new if new.dtype == shared.dtype else new.astype(shared.dtype)
 
 

@@ -23,9 +23,11 @@ codegen/blas
 codegen/runtime
 codegen/verify
 codegen/c_printer
+codegen/cost
 codegen/toolchain
 codegen/cache
 codegen/module
+codegen/machine
 codegen/__init__
 
 symgraph/errors
@@ -38,6 +40,7 @@ symgraph/graph/syntax
 symgraph/graph/guard
 symgraph/graph/node
 symgraph/graph/traverse
+symgraph/graph/assigned
 symgraph/graph/printing
 symgraph/graph/__init__
 
@@ -86,6 +89,7 @@ symgraph/lower/__init__
 symgraph/signature
 symgraph/variants
 symgraph/launch
+symgraph/inspection
 symgraph/function
 
 symgraph/visual/ordering

@@ -77,6 +77,7 @@ def lower(
     comment: str = "",
     fuse: bool = True,
     profile: bool = False,
+    lines: bool = False,
 ) -> Lowered:
     """The loop program of a function.
 
@@ -85,8 +86,9 @@ def lower(
     written: the expressions as they were written: what they need to be equal is checked even where it was rewritten away
     name: a C identifier
     profile: take the time of every step
+    lines: say which line of the user's program each statement belongs to
     """
-    return _Lowering(inputs, outputs, updates, shared, written, name, fuse, profile).run(comment)
+    return _Lowering(inputs, outputs, updates, shared, written, name, fuse, profile, lines).run(comment)
 
 
 class _Lowering:
@@ -100,9 +102,11 @@ class _Lowering:
         name: str,
         fuse: bool,
         profile: bool,
+        lines: bool,
     ):
         self.name = name
         self.profile = profile
+        self.lines = lines
         self.outputs = tuple(outputs)
         self.updates = _computed(updates)
         roots = [*outputs, *(new for _, new in self.updates)]
@@ -205,7 +209,7 @@ class _Lowering:
         stored = [n.output for n in region.nodes if n.output in self.schedule.stored]
         nest = build_nest(
             region, self.schedule.bodies, stored, self.elements, lambda x: self._buffer(x).name, self.layout.in_place,
-            name=self.names.fresh(self._nest_name(stored)), names=self.names,
+            name=self.names.fresh(self._nest_name(stored)), names=self.names, lines=self.lines,
         )  # fmt: skip
         self.kernels.append(nest.kernel)
         args = [ir.Pointer(self._buffer(x), ir.index(0)) for x in nest.arrays]

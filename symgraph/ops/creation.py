@@ -390,9 +390,10 @@ def _count(start: Any, stop: Any, step: Any) -> LengthLike:
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Variable:
     """`num` numbers evenly spaced from start to stop, the latter included if `endpoint`, as numpy.linspace.
 
-    start, stop: numbers or float scalars; num: an int. Shapes: (num,). Dtypes: theirs, or what `dtype` says.
+    start, stop: numbers or float scalars; num: an int
+    Shapes: (num,). Dtypes: theirs, `config.floatX` for Python numbers; or what `dtype` says
     """
-    a, b = as_variable(start), as_variable(stop)
+    a, b = (as_variable(float(x) if isinstance(x, int) else x) for x in (start, stop))
     kind = types.float_for(types.promote(a.dtype, b.dtype))
     a, b = cast(a, kind), cast(b, kind)
     gaps = num - 1 if endpoint else num

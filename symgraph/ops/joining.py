@@ -12,7 +12,8 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from codegen import ir
 from symgraph.errors import DtypeError, ShapeError
-from symgraph.graph.node import Constant, Example, Op, Placed, Same, Sized, Variable, as_variable
+from symgraph.graph.node import Constant, Example, Op, Placed, Same, Sized, Variable, as_variable, located
+from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import TensorType, promote
 from symgraph.ops.elementwise import cast
 
@@ -120,6 +121,10 @@ def stack(tensors: Any, *more: Any, axis: int = 0) -> Variable:
     items = tensors if isinstance(tensors, (list, tuple)) else (tensors, *more)
     xs = _alike(items, "stack")
     axis = normalize_axis_index(axis, xs[0].ndim + 1)
+    for x in xs[1:]:
+        known = zip(xs[0].type.shape, x.type.shape, strict=False)
+        if x.ndim != xs[0].ndim or any(n != m and None not in (n, m) for n, m in known):
+            raise located(ShapeError("cannot stack {0} and {1}: their shapes differ"), (xs[0], x), current_origin())
     return Join(axis)(*[x.expand_dims(axis) for x in xs])
 
 

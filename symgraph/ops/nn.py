@@ -244,7 +244,7 @@ def categorical_crossentropy(coding_dist: Any, true_dist: Any) -> Variable:
         message = "the classes of the rows of {0} are a vector of integers, or distributions of its rank; not {1}"
         raise located(ShapeError(message), (coding, true), current_origin())
     _check_classes(true)
-    return -log(coding)[arange(true.shape[0]), true]
+    return -log(coding)[arange(coding.shape[0]), true]
 
 
 def _check_classes(y: Variable) -> None:

@@ -1,0 +1,128 @@
+"""What this machine can do at most: bytes a second through memory, multiplications and additions a second."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from codegen.blas import Blas
+from codegen.cache import Cache
+from codegen.module import load
+from codegen.toolchain import Toolchain, digest
+
+_SOURCE = """\
+#include <stdint.h>
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int sg_machine_plan(void *const *arrays, int64_t *sizes)
+{
+    (void)arrays;
+    (void)sizes;
+    return 0;
+}
+
+/* results[0]: bytes a second of a[i] = b[i] + s * c[i]; results[1]: operations a second of independent multiply-adds. */
+int sg_machine(void *const *arrays, const int64_t *sizes, void *workspace)
+{
+    double *results = arrays[0], *a = arrays[1], *b = arrays[2], *c = arrays[3];
+    const int64_t n = sizes[0];
+    (void)workspace;
+    double best = 1e30;
+    for (int round = 0; round < 5; ++round) {
+        const double start = now();
+#ifdef SG_SIMD
+#pragma omp simd
+#endif
+        for (int64_t i = 0; i < n; ++i)
+            a[i] = b[i] + 0.5 * c[i];
+        const double seconds = now() - start;
+        best = seconds < best ? seconds : best;
+    }
+    results[0] = 24.0 * (double)n / best;
+    best = 1e30;
+    double lanes[128];
+    for (int k = 0; k < 128; ++k)
+        lanes[k] = (double)k;
+    for (int round = 0; round < 5; ++round) {
+        const double start = now();
+        for (int64_t i = 0; i < 20000; ++i) {
+#ifdef SG_SIMD
+#pragma omp simd
+#endif
+            for (int k = 0; k < 128; ++k)
+                lanes[k] = lanes[k] * 0.999 + 0.001;
+        }
+        const double seconds = now() - start;
+        best = seconds < best ? seconds : best;
+    }
+    for (int k = 0; k < 128; ++k)
+        a[k] = lanes[k];
+    results[1] = 2.0 * 128.0 * 20000.0 / best;
+    return 0;
+}
+"""
+
+ELEMENTS = 4_000_000  # doubles an array, so that three of them do not fit into a cache
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Rates of one core, measured.
+
+    bandwidth: bytes a second through memory, of a loop that reads two arrays and writes one
+    arithmetic: float64 operations a second in vector registers
+    product: float64 operations a second of a matrix product by BLAS, with the threads it takes; 0 without one
+    """
+
+    bandwidth: float
+    arithmetic: float
+    product: float
+
+
+def measure(toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Machine:
+    """The rates of this machine, measured in about half a second the first time and remembered in the cache directory.
+
+    Raises CompileError, NoCompiler or CacheRefused, as `load` does.
+    """
+    key = digest(repr((_SOURCE, toolchain.identity, blas and blas.name)).encode())[:16]
+    memory = cache.directory / f"machine-{key}.json"
+    try:
+        known = json.loads(memory.read_text())
+        return Machine(*(float(known[name]) for name in ("bandwidth", "arithmetic", "product")))
+    except (OSError, ValueError, KeyError, TypeError):
+        machine = _measure(toolchain, cache, blas)
+        memory.write_text(json.dumps(asdict(machine)))
+        return machine
+
+
+def _measure(toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Machine:
+    module = load(_SOURCE, name="sg_machine", uses_blas=False, toolchain=toolchain, cache=cache, blas=None)
+    ffi = module.ffi
+    results = ffi.new("double[]", 2)
+    arrays = [ffi.new("double[]", ELEMENTS) for _ in range(3)]
+    pointers = ffi.new("void *[]", [results, *arrays])
+    module.run(pointers, ffi.new("int64_t[]", [ELEMENTS]), ffi.NULL)
+    return Machine(results[0], results[1], _product_rate(blas, ffi) if blas is not None else 0.0)
+
+
+def _product_rate(blas: Blas, ffi: object) -> float:
+    from time import perf_counter
+
+    n = 768
+    integer = blas.integer
+    signature = f"void(*)(int, int, int, {integer}, {integer}, {integer}, double, double *, {integer}, double *, {integer}, double, double *, {integer})"
+    gemm = ffi.cast(signature, blas.addresses["dgemm"])  # type: ignore[attr-defined]
+    a, b, c = (ffi.new("double[]", n * n) for _ in range(3))  # type: ignore[attr-defined]
+    best = float("inf")
+    for _ in range(4):
+        start = perf_counter()
+        gemm(101, 111, 111, n, n, n, 1.0, a, n, b, n, 0.0, c, n)
+        best = min(best, perf_counter() - start)
+    return 2.0 * n**3 / best

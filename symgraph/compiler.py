@@ -1,0 +1,195 @@
+"""From checked expressions to a program that can be called: every stage of the compilation, in order, with its time."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from codegen.blas import Blas, find_blas
+from codegen.c_printer import print_program
+from codegen.cache import Cache, default_directory
+from codegen.errors import NoCompiler
+from codegen.machine import Machine, measure
+from codegen.module import Module, load
+from codegen.toolchain import Toolchain, find_toolchain
+from codegen.verify import verify
+from symgraph.graph.assigned import assigned_names
+from symgraph.graph.node import SharedVariable, Variable
+from symgraph.graph.printing import excerpt
+from symgraph.graph.traverse import leaves, substitute
+from symgraph.graph.types import Shape
+from symgraph.launch import Launcher
+from symgraph.lower.names import identifier
+from symgraph.lower.program import lower
+from symgraph.lower.sizes import NeedsArray
+from symgraph.options import Options, environment
+from symgraph.rewrite.pipeline import Rewritten, rewrite
+from symgraph.signature import Signature
+from symgraph.variants import Facts, refine
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One compilation: for any lengths that its entry checks let pass."""
+
+    launcher: Launcher
+    rewritten: Rewritten
+    timings: Mapping[str, float]
+
+
+class Compiler:
+    """Compiles the variants of one function.
+
+    varying: shared variables whose lengths have been seen to change, and are not taken for granted any more
+    """
+
+    def __init__(self, signature: Signature, options: Options, toolchain: Toolchain):
+        self.signature = signature
+        self.options = options
+        self.toolchain = replace(toolchain, flags=(*toolchain.flags, *DEBUGGING)) if options.lines else toolchain
+        self.inputs = [x.variable for x in signature.inputs]
+        self.roots = [*signature.outputs, *(new for _, new in signature.updates)]
+        self.varying: set[SharedVariable] = set()
+        self.name = identifier(signature.name, "compute")
+
+    def compile(self, facts: Facts, before: float = 0.0) -> Variant:
+        """A variant for lengths as `facts` say. `before` are the seconds spent already.
+
+        Raises ShapeError where known lengths do not fit; CompileError, CacheRefused or NoCompiler.
+        """
+        clock = _Clock(before)
+        roots, stand_ins = self._refined(facts)
+        clock.lap("refine")
+        rewritten = rewrite(roots, optimize=self.options.optimize, names=assigned_names(roots))
+        clock.lap("rewrite")
+        count = len(self.signature.outputs)
+        updated = [s for s, _ in self.signature.updates]
+        used = set(leaves(rewritten.outputs))
+        shared = {y: s for s in self.signature.shared if (y := stand_ins.get(s, s)) in used or s in updated}
+        updates = [(stand_ins.get(s, s), new) for s, new in zip(updated, rewritten.outputs[count:], strict=True)]
+        inputs = [stand_ins.get(x, x) for x in self.inputs]
+        launcher = self._build(inputs, rewritten.outputs[:count], updates, shared, roots, self.name, clock)
+        return Variant(launcher, rewritten, clock.laps)
+
+    def load(self, text: str, name: str, uses_blas: bool) -> Module:
+        """C text as a loaded library; raises CompileError, CacheRefused or NoCompiler."""
+        blas = default_blas() if uses_blas else None
+        return load(text, name=name, uses_blas=blas is not None, toolchain=self.toolchain, cache=cache_of(self.options), blas=blas)
+
+    def _build(
+        self,
+        inputs: Sequence[Variable],
+        outputs: Sequence[Variable],
+        updates: Sequence[tuple[Variable, Variable]],
+        shared: Mapping[Variable, SharedVariable],
+        written: Sequence[Variable],
+        name: str,
+        clock: _Clock,
+    ) -> Launcher:
+        """Lower, print and load. Lengths that only a computation tells come from programs of their own, run before."""
+        before: list[Launcher] = []
+        while True:
+            try:
+                lowered = lower(
+                    inputs, outputs, updates, list(shared), written=written, name=name, comment=self._comment(),
+                    fuse=self.options.fuse, profile=self.options.profile, lines=self.options.lines,
+                )  # fmt: skip
+                break
+            except NeedsArray as need:
+                length = Variable(need.value.type, need.value.name or "length", None, need.value.origin)
+                before.append(self._build(inputs, [need.value], [], shared, (), f"{name}_length", clock))
+                inputs = [*inputs, length]
+                wanted = substitute([*outputs, *(new for _, new in updates)], {need.value: length})
+                outputs = wanted[: len(outputs)]
+                updates = [(s, new) for (s, _), new in zip(updates, wanted[len(outputs) :], strict=True)]
+        verify(lowered.program)
+        clock.lap("lower")
+        text = print_program(lowered.program)
+        clock.lap("print")
+        module = self.load(text, name, lowered.program.uses_blas)
+        clock.lap("compile")
+        return Launcher(lowered, module, shared, text, before)
+
+    def _refined(self, facts: Facts) -> tuple[list[Variable], dict[Variable, Variable]]:
+        """The roots with what is known of lengths: the facts, and the present shapes of shared variables that keep theirs."""
+        count = len(self.signature.outputs)
+        keeping = [s for s in self.signature.shared if s not in self.varying]
+        while True:
+            known: dict[Variable, Shape] = {**facts, **{s: s.storage.shape for s in keeping}}
+            roots, stand_ins = refine(self.roots, known)
+            new = dict(zip((s for s, _ in self.signature.updates), roots[count:], strict=True))
+            kept = [s for s in keeping if s not in new or new[s].type.shape == s.storage.shape]
+            if len(kept) == len(keeping):
+                return roots, {**{s: s for s in keeping}, **stand_ins}
+            self.varying.update(set(keeping) - set(kept))
+            keeping = kept
+
+    def _comment(self) -> str:
+        signature = self.signature
+        lines = [f"{signature.name or 'a function'}, compiled by symgraph", ""]
+        lines += [f"input   {x.variable.name or '?'} : {x.variable.type}" for x in signature.inputs]
+        lines += [f"output  {x.name + ' = ' if x.name else ''}{excerpt(x)}" for x in signature.outputs]
+        lines += [f"update  {s.name or '?'} <- {excerpt(new)}" for s, new in signature.updates]
+        return "\n".join([*lines, "", f"compiled with {' '.join(self.toolchain.flags)}"])
+
+
+DEBUGGING = ("-g", "-fno-omit-frame-pointer")
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self, before: float):
+        self.laps: dict[str, float] = {"check": before} if before else {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps[stage] = self.laps.get(stage, 0.0) + now - self._last
+        self._last = now
+
+
+def toolchain_or_warning(options: Options) -> Toolchain | None:
+    """The C compiler to use; None, and a warning once for each reason, where there is none."""
+    try:
+        return _toolchain(options.cc, cache_of(options))
+    except NoCompiler as error:
+        _warn_once(str(error))
+        return None
+
+
+def machine(options: Options) -> Machine:
+    """What this machine can do at most. Raises NoCompiler where there is no compiler to measure with."""
+    return measure(_toolchain(options.cc, cache_of(options)), cache_of(options), default_blas())
+
+
+@cache
+def _toolchain(cc: str | None, place: Cache) -> Toolchain:
+    return find_toolchain(cc, probe_dir=place.directory)
+
+
+def cache_of(options: Options) -> Cache:
+    """The directory of compiled code."""
+    return _cache(options.cache)
+
+
+@cache
+def _cache(directory: object) -> Cache:
+    try:
+        return Cache(directory if directory is not None else default_directory(environment()))  # type: ignore[arg-type]
+    except OSError:
+        return Cache.temporary()
+
+
+@cache
+def default_blas() -> Blas | None:
+    """The BLAS that compiled functions call."""
+    return find_blas()
+
+
+@cache
+def _warn_once(text: str) -> None:
+    warnings.warn(f"functions run in numpy, far slower than compiled: {text}", stacklevel=6)

@@ -1,0 +1,144 @@
+"""What a compiled function shows of itself: its C, what it costs, where its time goes."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from codegen.cost import Cost
+from codegen.machine import Machine
+from symgraph.lower.program import Step
+
+
+class CSource(str):
+    """C text. Printed as it is; in a notebook it is highlighted, if pygments is installed."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        try:
+            from pygments import highlight
+            from pygments.formatters import HtmlFormatter
+            from pygments.lexers import CLexer
+        except ImportError:
+            return f"<pre>{html.escape(self)}</pre>"
+        return str(highlight(str(self), CLexer(), HtmlFormatter(noclasses=True)))
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What a function does at the least, as formulas in the lengths of its arguments.
+
+    steps: (name in C, its cost), in order; `total` is their sum
+    """
+
+    steps: tuple[tuple[str, Cost], ...]
+
+    @property
+    def total(self) -> Cost:
+        """All steps together."""
+        return sum((cost for _, cost in self.steps), Cost())
+
+    def at(self, **sizes: int) -> dict[str, int]:
+        """Operations, bytes read and bytes written where the lengths have these values. Raises KeyError if one is missing."""
+        total = self.total
+        return {name: getattr(total, name)(sizes) for name in ("operations", "read", "written")}
+
+    def __str__(self) -> str:
+        rows = [(name, str(c.operations), str(c.read), str(c.written)) for name, c in (*self.steps, ("total", self.total))]
+        return table(("step", "operations", "bytes read", "bytes written"), rows)
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The time of one step: seconds in all calls, and what it did in one call at the sizes of the last."""
+
+    name: str
+    lines: tuple[str, ...]
+    seconds: float
+    operations: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of a function went.
+
+    calls: of the function since it was compiled
+    seconds: of all calls in C, from entry to return
+    """
+
+    name: str
+    calls: int
+    timings: tuple[Timing, ...]
+    machine: Machine
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps."""
+        return sum(t.seconds for t in self.timings)
+
+    @property
+    def by_line(self) -> dict[str, float]:
+        """Seconds by the user's line; a step that several lines share is divided among them."""
+        lines: dict[str, float] = {}
+        for timing in self.timings:
+            for line in timing.lines:
+                lines[line] = lines.get(line, 0.0) + timing.seconds / len(timing.lines)
+        return dict(sorted(lines.items(), key=lambda item: -item[1]))
+
+    def __str__(self) -> str:
+        head = f"{self.name}: {self.calls} calls, {_seconds(self.seconds)} in C"
+        steps = [
+            (t.name, ", ".join(t.lines), _seconds(t.seconds), f"{100 * t.seconds / (self.seconds or 1):.1f} %", *self._rates(t))
+            for t in sorted(self.timings, key=lambda t: -t.seconds)
+        ]
+        lines = [(line, _seconds(s), f"{100 * s / (self.seconds or 1):.1f} %") for line, s in self.by_line.items()]
+        return "\n\n".join(
+            [
+                head,
+                table(("step", "lines", "time", "share", "GFLOP/s", "GB/s", "of the limit"), steps),
+                table(("line", "time", "share"), lines),
+            ]
+        )
+
+    __repr__ = __str__
+
+    def _rates(self, t: Timing) -> tuple[str, str, str]:
+        """GFLOP/s, GB/s, and the time that the machine's limits allow over the time taken."""
+        if not t.seconds:
+            return "", "", ""
+        operations, moved = self.calls * t.operations / t.seconds, self.calls * t.bytes / t.seconds
+        fastest = max(self.machine.arithmetic, self.machine.product)
+        share = max(operations / fastest, moved / self.machine.bandwidth)
+        return f"{operations / 1e9:.2f}", f"{moved / 1e9:.2f}", f"{100 * share:.0f} %"
+
+
+def profile(name: str, calls: int, steps: Sequence[Step], seconds: Iterable[float], sizes: Mapping[str, int], machine: Machine) -> Profile:
+    """The profile of a function from the clocks of its steps; `sizes` are those of the last call."""
+    timings = []
+    for step, spent in zip(steps, seconds, strict=True):
+        lines = tuple(dict.fromkeys(str(x.origin) for x in step.made))
+        moved = step.cost.read(sizes) + step.cost.written(sizes)
+        timings.append(Timing(step.name, lines, spent, step.cost.operations(sizes), moved))
+    return Profile(name, calls, tuple(timings), machine)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns of text, the first at the left, the others at the right."""
+    rows = [head, *rows]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    )
+
+
+def _seconds(value: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            return f"{value / size:.2f} {unit}"
+    return f"{value / 1e-6:.2f} us"
