@@ -1,0 +1,145 @@
+"""What can be written on a variable: Python's operators, numpy's ufuncs, methods; and the names of symgraph.tensor."""
+
+import operator
+import types
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+import symgraph.tensor as T
+from symgraph.errors import DtypeError
+from symgraph.graph.syntax import METHODS, SYNTAX, UFUNCS
+from symgraph.interpreter import evaluate
+
+X = np.array([[1.5, -2, 3], [0.5, 4, -1]])
+BINARY = "add sub mul truediv floordiv mod pow lt le gt ge".split()
+INTEGRAL = "and_ or_ xor lshift rshift".split()
+
+
+@pytest.mark.parametrize("name", BINARY + INTEGRAL)
+def test_binary_operators_from_both_sides(name):
+    f = getattr(operator, name)
+    array = np.array([[3, 2, 1], [4, 5, 6]]) if name in INTEGRAL else np.abs(X)
+    x = T.constant(array)
+    for other in array[::-1] + 1, array[0], 2, np.int64(3):
+        for actual, expected in (f(x, other), f(array, other)), (f(other, x), f(other, array)):
+            np.testing.assert_array_equal(evaluate([actual], {})[0], expected, strict=True)
+
+
+def test_unary_operators_and_divmod():
+    x, n = T.constant(X), T.constant(np.array([1, -5]))
+    cases = [(-x, -X), (+x, X), (abs(x), abs(X)), (~n, ~n.data), (x @ X.T, X @ X.T), (X.T @ x, X.T @ X)]
+    for actual, expected in cases:
+        np.testing.assert_array_equal(evaluate([actual], {})[0], expected, strict=True)
+    for actual, expected in zip([*divmod(n, 3), *divmod(7, n)], [*divmod(n.data, 3), *divmod(7, n.data)]):
+        np.testing.assert_array_equal(evaluate([actual], {})[0], expected, strict=True)
+
+
+@pytest.mark.parametrize("name", sorted(UFUNCS))
+def test_numpy_functions_of_variables_make_variables(name):
+    ufunc = getattr(np, name)
+    operands = [np.abs(X[:1]) / 4, np.abs(X[1:]) / 8][: ufunc.nin]
+    if name.startswith(("bitwise", "invert", "left", "right")):
+        operands = [np.array([3, 5]), np.array([1, 2])][: ufunc.nin]
+    if name == "matmul":
+        operands = [X, X.T]
+    with np.errstate(all="ignore"):
+        expected = ufunc(*operands)
+        made = ufunc(operands[0], T.constant(operands[1])) if ufunc.nin == 2 else ufunc(T.constant(operands[0]))
+    assert isinstance(made, T.Variable)
+    np.testing.assert_allclose(evaluate([made], {})[0], expected, rtol=1e-15, strict=True)
+
+
+def test_numpy_functions_that_have_no_symbol_are_refused():
+    for wrong in lambda x: np.nextafter(x, x), lambda x: np.add.reduce(x), lambda x: np.add(x, x, out=np.ones(3)):
+        with pytest.raises(TypeError):
+            wrong(T.vector())
+
+
+def test_every_method_is_there_and_documented():
+    x = T.matrix("x")
+    for name in METHODS:
+        assert callable(getattr(x, name)), name
+        assert SYNTAX[name].__doc__, name
+        assert name in dir(x)
+    with pytest.raises(AttributeError, match="no attribute 'no_method'"):
+        x.no_method()
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("float32"), "floatX"])
+def test_astype(dtype):
+    assert T.lvector().astype(dtype).dtype == T.cast(2, dtype).dtype == ("float64" if dtype == "floatX" else "float32")
+    x = T.fvector()
+    assert x.astype("float32") is x
+    with pytest.raises(DtypeError):
+        x.astype("float16")
+
+
+def test_copy_is_a_variable_of_its_own():
+    x = T.vector("x")
+    y = x.copy(name="y")
+    assert y is not x and (x.name, y.name, y.type) == ("x", "y", x.type)
+    np.testing.assert_array_equal(evaluate([x.copy()], {x: X[0]})[0], X[0])
+
+
+def test_iteration_needs_a_known_length():
+    x = T.tensor("float64", (2, None))
+    first, second = x
+    np.testing.assert_array_equal(evaluate([second - first], {x: X})[0], X[1] - X[0])
+    with pytest.raises(TypeError, match="specify_shape"):
+        list(T.vector("v"))
+    with pytest.raises(TypeError, match="scalar"):
+        list(T.scalar("s"))
+    with pytest.raises(TypeError, match="length"):
+        len(x)
+    with pytest.raises(TypeError, match="switch"):
+        bool(x.sum() > 0)
+
+
+def test_setting_parts():
+    x = T.constant(X)
+    expected = X.copy()
+    expected[0, 1:] = 7
+    np.testing.assert_array_equal(evaluate([x[0, 1:].set(7)], {})[0], expected)
+    expected = X.copy()
+    expected[:, 0] += [1, 2]
+    np.testing.assert_array_equal(evaluate([x[:, 0].inc([1.0, 2.0])], {})[0], expected)
+
+
+def test_the_namespace_defines_nothing_and_documents_everything():
+    for name, thing in vars(T).items():
+        if name.startswith("__") or isinstance(thing, (types.ModuleType, T.TensorType)):
+            continue
+        assert thing.__module__ != "symgraph.tensor", name
+        assert thing.__doc__, name
+
+
+def test_symgraph_stands_in_for_theano():
+    theano = sg
+    x, w = theano.tensor.dmatrix(), theano.shared(value=np.ones((3, 2)))
+    cost = theano.tensor.nnet.sigmoid(theano.tensor.dot(x, w)).sum()
+    (gw,) = theano.tensor.grad(cost, [w])
+    assert theano.grad(cost, w).type == gw.type == w.type
+    h = 1 / (1 + np.exp(-X @ np.ones((3, 2))))
+    np.testing.assert_allclose(evaluate([gw], {x: X})[0], X.T @ (h * (1 - h)))
+
+
+NAMES = """
+    abs_ add addbroadcast alloc and_ any all arange argmax argmin as_tensor_variable batched_dot bitwise_and cast ceil
+    clip col concatenate constant cos dmatrices dmatrix dot dscalar dvector eq erf exp expm1 eye fill flatten floor
+    fmatrix ftensor4 ge grad gt identity_like imatrix inc_subtensor inv invert iscalar isinf isnan ivector join le
+    lmatrix log log1p lscalar lt lvector matrices matrix max maximum mean min minimum mod mul ndim neq nnet ones
+    ones_like or_ outer patternbroadcast pow prod repeat reshape round row scalar scalars set_subtensor sgn shape
+    shape_padleft shape_padright shared sin specify_shape split sqr sqrt square squeeze stack std sum switch tanh
+    tensor3 tensor4 tensordot TensorType TensorVariable tile transpose unbroadcast var vector vectors where wmatrix xor
+    zeros zeros_like
+""".split()
+
+
+NETWORKS = "sigmoid softmax softplus relu categorical_crossentropy binary_crossentropy elu".split()
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(f"nnet.{name}" for name in NETWORKS)])
+def test_theanos_names(name):
+    assert callable(operator.attrgetter(name)(T)) or name == "nnet"
