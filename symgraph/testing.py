@@ -72,7 +72,7 @@ def _differences(
     result = np.empty(point[k].shape)
     values = dict(zip(inputs, point, strict=True))
     for index in np.ndindex(result.shape):
-        width = step * max(1.0, abs(point[k][index]))
+        width = step * max(1.0, abs(float(point[k][index])))
         ends = []
         for moved in (point[k][index] + width, point[k][index] - width):
             values[inputs[k]] = point[k].copy()
