@@ -16,6 +16,7 @@ from codegen.machine import Machine, measure
 from codegen.module import Module, load
 from codegen.toolchain import Toolchain, find_toolchain
 from codegen.verify import verify
+from symgraph.errors import GraphError
 from symgraph.graph.assigned import assigned_names
 from symgraph.graph.node import SharedVariable, Variable
 from symgraph.graph.printing import excerpt
@@ -33,11 +34,12 @@ from symgraph.variants import Facts, refine
 
 @dataclass(frozen=True)
 class Variant:
-    """One compilation: for any lengths that its entry checks let pass."""
+    """One compilation: for any lengths that its entry checks let pass. `written` are the roots with what is known of lengths."""
 
     launcher: Launcher
     rewritten: Rewritten
     timings: Mapping[str, float]
+    written: tuple[Variable, ...]
 
 
 class Compiler:
@@ -72,7 +74,7 @@ class Compiler:
         updates = [(stand_ins.get(s, s), new) for s, new in zip(updated, rewritten.outputs[count:], strict=True)]
         inputs = [stand_ins.get(x, x) for x in self.inputs]
         launcher = self._build(inputs, rewritten.outputs[:count], updates, shared, roots, self.name, clock)
-        return Variant(launcher, rewritten, clock.laps)
+        return Variant(launcher, rewritten, clock.laps, tuple(roots))
 
     def load(self, text: str, name: str, uses_blas: bool) -> Module:
         """C text as a loaded library; raises CompileError, CacheRefused or NoCompiler."""
@@ -119,7 +121,14 @@ class Compiler:
         keeping = [s for s in self.signature.shared if s not in self.varying]
         while True:
             known: dict[Variable, Shape] = {**facts, **{s: s.storage.shape for s in keeping}}
-            roots, stand_ins = refine(self.roots, known)
+            try:
+                roots, stand_ins = refine(self.roots, known)
+            except GraphError:
+                if not keeping:
+                    raise
+                self.varying.update(keeping)  # their present shapes do not fit, but set_value may change them before a call
+                keeping = []
+                continue
             new = dict(zip((s for s, _ in self.signature.updates), roots[count:], strict=True))
             kept = [s for s in keeping if s not in new or new[s].type.shape == s.storage.shape]
             if len(kept) == len(keeping):

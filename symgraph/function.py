@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,7 @@ class Function:
                 for s, storage in state:
                     s.storage = storage
         self._compare(found, expected, rtol)
-        self._variants[0] = Variant(new, self._variants[0].rewritten, self._variants[0].timings)
+        self._variants[0] = replace(self._variants[0], launcher=new)
 
     def _compare(self, found: Sequence[np.ndarray] | None, expected: Sequence[np.ndarray], rtol: float | None) -> None:
         if found is None:

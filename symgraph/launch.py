@@ -31,7 +31,9 @@ class Launcher:
         self.lowered = lowered
         self.module = module
         self.calls = 0
-        self.c_source = "\n".join([*(launcher.c_source for launcher in before), c_source])
+        earlier = [program for launcher in before for program in launcher.programs]
+        self.programs: tuple[tuple[Lowered, str], ...] = (*earlier, (lowered, c_source))  # in the order they run, each with its C
+        self.c_source = "\n".join(text for _, text in self.programs)
         self.assumed: list[tuple[SharedVariable, Shape]] = [(shared[x], x.type.shape) for x in lowered.shared]
         self._given = shared
         self._last_sizes: Any = None

@@ -64,6 +64,7 @@ class Lowered:
     workspace_position: int
     plan_reads_values: bool
     steps: tuple[Step, ...]
+    roots: tuple[Variable, ...]  # what is computed: the outputs, then the new values
 
 
 def lower(
@@ -165,6 +166,7 @@ class _Lowering:
             program, self.inputs, self.shared, self.constants, described,
             len(self.sizes.given), len(self.sizes.given) + len(self.sizes.derived), self.workspace_position,
             self.sizes.reads_values, tuple(self.done),
+            (*self.outputs, *(new for _, new in self.updates)),
         )  # fmt: skip
 
     def _array_constants(self) -> list[Constant]:
