@@ -54,7 +54,7 @@ def itemsize(dtype: str) -> int:
 
 
 def literal(dtype: str, value: object) -> str:
-    """The shortest C constant that reads back as exactly `value` in `dtype`."""
+    """The shortest C constant that reads back as exactly `value`, rounded to `dtype`."""
     ctype = C_TYPES[dtype]
     if ctype.kind == "b":
         return "true" if value else "false"
@@ -64,11 +64,12 @@ def literal(dtype: str, value: object) -> str:
             return ctype.lowest
         return f"{number}{ctype.literal if abs(number) >= 2**31 else ''}"
     real = float(value)  # type: ignore[arg-type]
+    if dtype == "float32":
+        with np.errstate(over="ignore", under="ignore"):
+            real = np.float32(real)  # type: ignore[assignment]
     if math.isnan(real):
         return "NAN"
     if math.isinf(real):
         return "INFINITY" if real > 0 else "-INFINITY"
-    text = str(np.float32(real)) if dtype == "float32" else repr(real)
-    if not any(mark in text for mark in ".e"):
-        text += ".0"
-    return text + ctype.literal
+    text = str(real)
+    return text + (".0" if text.lstrip("-").isdigit() else "") + ctype.literal

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from codegen import ir
+from codegen.dtypes import literal
 from codegen.visit import rebuild
 
 
@@ -44,6 +45,8 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 return replace(e, name=name(text))
             case ir.Load(_, b, offset):
                 return replace(e, buffer=buffer(b), offset=expr(offset))
+            case ir.Literal(dtype, value):
+                return ir.Var(dtype, literal(dtype, value))  # by its text: 0.0 and -0.0 are equal in Python, NaN is not
         return None
 
     def expr(e: ir.Expr) -> ir.Expr:
@@ -52,8 +55,11 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
     def var(v: ir.Var) -> ir.Var:
         return replace(v, name=name(v.name))
 
+    def pointer(p: ir.Pointer) -> ir.Pointer:
+        return replace(p, buffer=buffer(p.buffer), offset=expr(p.offset))
+
     def argument(a: ir.Expr | ir.Pointer) -> ir.Expr | ir.Pointer:
-        return replace(a, buffer=buffer(a.buffer), offset=expr(a.offset)) if isinstance(a, ir.Pointer) else expr(a)
+        return pointer(a) if isinstance(a, ir.Pointer) else expr(a)
 
     def stmt(s: ir.Stmt) -> ir.Stmt:
         match s:
@@ -72,6 +78,8 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 return replace(s, condition=expr(condition), body=inner, orelse=other)
             case ir.Call(_, args):
                 return replace(s, args=tuple(map(argument, args)))
+            case ir.Copy(target, source, count):
+                return ir.Copy(pointer(target), pointer(source), expr(count))
             case ir.Comment():
                 return ir.Comment("")
         return s

@@ -1,0 +1,119 @@
+"""Equal kernels are emitted once, and only equal ones."""
+
+import pytest
+
+from codegen import ir
+from codegen.transform import share_kernels
+
+i, j, n = (ir.Var(ir.INDEX, name) for name in "ijn")
+
+
+def kernel(name, x="x", out="out", size="n", index="i", local="t", *, dtype="float64", add=1.0, simd=False, swap=False,
+           comment=""):
+    """`out[i] = t + add` where `t = x[i] * x[i]`, for i below n."""
+    source, target, extent = ir.Buffer(x, dtype), ir.Buffer(out, dtype, writable=True), ir.Var(ir.INDEX, size)
+    counter, square = ir.Var(ir.INDEX, index), ir.Var(dtype, local)
+    load = ir.Load(dtype, source, counter)
+    body = (ir.Declare(square, load * load), ir.Store(target, counter, square + add))
+    params = (target, source, extent) if swap else (source, target, extent)
+    return ir.Kernel(name, params, (ir.For(counter, extent, body, simd),), comment)
+
+
+def call(name, *arrays):
+    return ir.Call(name, (*(ir.Pointer(a, ir.index(0)) for a in arrays), n))
+
+
+def shared(*kernels):
+    return len(share_kernels(kernels, [])[0])
+
+
+a, b, c = (ir.Buffer(name, "float64") for name in "abc")
+
+
+def test_calls_go_to_the_one_that_is_kept():
+    first, second = kernel("first"), kernel("second", "u", "v", "m", "k", "s")
+    run = [call("first", a, b), ir.Comment("between"), call("second", b, c), ir.Call("sg_gemm_f64", ())]
+    kernels, calls = share_kernels([first, second], run)
+    assert kernels == [first]
+    assert calls == [call("first", a, b), ir.Comment("between"), call("first", b, c), ir.Call("sg_gemm_f64", ())]
+
+
+def test_nothing_to_share():
+    first, second = kernel("first"), kernel("second", add=2.0)
+    run = [call("first", a, b), call("second", b, c)]
+    assert share_kernels([first, second], run) == ([first, second], run)
+
+
+@pytest.mark.parametrize("other", [
+    kernel("other", "a_name", "another", "m", "k", "z"),
+    kernel("other", comment="what it is for"),
+    kernel("other", "out", "x"),       # names exchanged, roles kept
+    kernel("other", "n", "i", "x", "out", "q"),
+])  # fmt: skip
+def test_names_and_comments_do_not_count(other):
+    assert shared(kernel("first"), other) == 1
+
+
+@pytest.mark.parametrize("other", [
+    kernel("other", add=-1.0),
+    kernel("other", dtype="float32"),
+    kernel("other", simd=True),
+    kernel("other", swap=True),
+    kernel("other", "x", "x", "n", "i", "t"),        # in place
+])  # fmt: skip
+def test_what_differs_is_kept(other):
+    assert shared(kernel("first"), other) == 2
+
+
+def statement_kernel(*body):
+    return ir.Kernel("k", (a, ir.Buffer("b", "float64", writable=True), n), body)
+
+
+ZERO = ir.index(0)
+WRITE_B = ir.Store(ir.Buffer("b", "float64", writable=True), ZERO, ir.Literal("float64", 1.0))
+
+
+@pytest.mark.parametrize(("one", "another"), [
+    (ir.Literal("float64", 1.0), ir.Literal("float64", 1)),      # equal for Python, and the same in C
+    (ir.Literal("float64", 0.0), ir.Literal("float64", -0.0)),   # equal for Python only
+    (ir.Literal("float64", 1.0), ir.Literal("float64", True)),
+])  # fmt: skip
+def test_constants_that_are_equal_for_python(one, another):
+    """1 == 1.0 == True give the same C, but 0.0 and -0.0 are different numbers."""
+    kernels = [statement_kernel(ir.Store(ir.Buffer("b", "float64", writable=True), ZERO, v)) for v in (one, another)]
+    assert shared(*kernels) == (2 if one.value == 0 else 1)
+
+
+def test_which_array_is_copied_counts():
+    target, source = ir.Buffer("b", "float64", writable=True), a
+
+    def copying(first, second):
+        pointers = ir.Pointer(target, ZERO), ir.Pointer(source, ZERO)
+        return ir.Kernel("k", (first, second, n), (ir.Copy(*pointers, n),))
+    assert shared(copying(a, target), copying(target, a)) == 2
+
+
+def test_branches_and_sums_count():
+    total = ir.Var("float64", "total")
+    start = ir.Declare(total, ir.Literal("float64", 0.0), mutable=True)
+    more = ir.Assign(total, total + ir.Load("float64", a, i))
+    loops = [ir.For(i, n, (more,), True, sums) for sums in ((), (("+", total),), (("*", total),))]
+    assert shared(*(statement_kernel(start, loop) for loop in loops)) == 3
+    holds = ir.Operation("bool", "lt", (n, ir.index(3)))
+    branches = [ir.If(holds, (WRITE_B,)), ir.If(holds, (), (WRITE_B,)), ir.If(holds, (WRITE_B,), (WRITE_B,))]
+    assert shared(*(statement_kernel(branch) for branch in branches)) == 3
+
+
+def test_calls_inside_kernels_count():
+    calls = [ir.Call(name, (ir.Pointer(a, offset), n)) for name in ("f", "g") for offset in (ZERO, n)]
+    assert shared(*(statement_kernel(c) for c in calls)) == 4
+
+
+def test_a_name_that_shadows_nothing_is_not_mixed_up():
+    """`x` twice for one array, or two arrays once each: the same shape, another meaning."""
+    def product(first, second):
+        value = ir.Load("float64", first, ZERO) * ir.Load("float64", second, ZERO)
+        store = ir.Store(ir.Buffer("out", "float64", writable=True), ZERO, value)
+        return ir.Kernel("k", (a, b, ir.Buffer("out", "float64", writable=True)), (store,))
+    assert shared(product(a, a), product(a, b), product(b, b), product(b, a)) == 4
+    assert shared(product(a, b), product(a, b)) == 1
