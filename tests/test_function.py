@@ -499,3 +499,17 @@ def test_functions_of_shared_states_in_crossed_order_do_not_wait_for_each_other(
 
     in_threads(4, work)
     np.testing.assert_array_equal(a.get_value(), np.full(5000, 200.0))
+
+
+def test_a_state_that_fits_only_after_set_value(mode):
+    """Placeholders are common: the function is made first, and the real values come later."""
+    a, b = sg.shared(np.zeros((2, 3)), "a"), sg.shared(np.zeros((1, 0)), "b")
+    f = sg.function([], [a @ b, b[4]], updates=[(b, b * 2)], mode=mode)
+    with pytest.raises(sg.ShapeError, match=r"cannot multiply a \(2, 3\) by b \(1, 0\)"):
+        f()
+    a.set_value(np.ones((2, 5)))
+    b.set_value(np.ones((5, 2)))
+    product, row = f()
+    np.testing.assert_array_equal(product, np.full((2, 2), 5.0))
+    np.testing.assert_array_equal(row, [1, 1])
+    np.testing.assert_array_equal(b.get_value(), np.full((5, 2), 2.0))
