@@ -29,7 +29,7 @@ from symgraph.lower.sizes import NeedsArray
 from symgraph.options import Options, environment
 from symgraph.rewrite.pipeline import Rewritten, rewrite
 from symgraph.signature import Signature
-from symgraph.variants import Facts, refine
+from symgraph.variants import Facts, conditions, refine
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,10 @@ class Compiler:
         clock = _Clock(before)
         roots, stand_ins = self._refined(facts)
         clock.lap("refine")
-        rewritten = rewrite(roots, optimize=self.options.optimize, names=assigned_names(roots))
+        checked = [*roots, *conditions(roots)]
+        rewritten = rewrite(checked, optimize=self.options.optimize, names=assigned_names(roots))
+        must_hold = rewritten.outputs[len(roots) :]
+        rewritten = replace(rewritten, outputs=rewritten.outputs[: len(roots)])
         clock.lap("rewrite")
         count = len(self.signature.outputs)
         updated = [s for s, _ in self.signature.updates]
@@ -73,7 +76,7 @@ class Compiler:
         shared = {y: s for s in self.signature.shared if (y := stand_ins.get(s, s)) in used or s in updated}
         updates = [(stand_ins.get(s, s), new) for s, new in zip(updated, rewritten.outputs[count:], strict=True)]
         inputs = [stand_ins.get(x, x) for x in self.inputs]
-        launcher = self._build(inputs, rewritten.outputs[:count], updates, shared, roots, self.name, clock)
+        launcher = self._build(inputs, rewritten.outputs[:count], updates, shared, roots, must_hold, self.name, clock)
         return Variant(launcher, rewritten, clock.laps, tuple(roots))
 
     def load(self, text: str, name: str, uses_blas: bool) -> Module:
@@ -88,6 +91,7 @@ class Compiler:
         updates: Sequence[tuple[Variable, Variable]],
         shared: Mapping[Variable, SharedVariable],
         written: Sequence[Variable],
+        must_hold: Sequence[Variable],
         name: str,
         clock: _Clock,
     ) -> Launcher:
@@ -96,17 +100,18 @@ class Compiler:
         while True:
             try:
                 lowered = lower(
-                    inputs, outputs, updates, list(shared), written=written, name=name, comment=self._comment(),
+                    inputs, outputs, updates, list(shared), written=written, conditions=must_hold, name=name, comment=self._comment(),
                     fuse=self.options.fuse, profile=self.options.profile, lines=self.options.lines,
                 )  # fmt: skip
                 break
             except NeedsArray as need:
                 length = Variable(need.value.type, need.value.name or "length", None, need.value.origin)
-                before.append(self._build(inputs, [need.value], [], shared, (), f"{name}_length", clock))
+                before.append(self._build(inputs, [need.value], [], shared, (), (), f"{name}_length", clock))
                 inputs = [*inputs, length]
-                wanted = substitute([*outputs, *(new for _, new in updates)], {need.value: length})
-                outputs = wanted[: len(outputs)]
-                updates = [(s, new) for (s, _), new in zip(updates, wanted[len(outputs) :], strict=True)]
+                wanted = iter(substitute([*outputs, *(new for _, new in updates), *must_hold], {need.value: length}))
+                outputs = [next(wanted) for _ in outputs]
+                updates = [(s, next(wanted)) for s, _ in updates]
+                must_hold = list(wanted)
         verify(lowered.program)
         clock.lap("lower")
         text = print_program(lowered.program)

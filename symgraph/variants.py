@@ -1,4 +1,4 @@
-"""What a compilation may take for granted about lengths, and what a call that broke it shows."""
+"""What a compilation may take for granted about lengths, what it must check, and what a call that broke it shows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from symgraph.graph.node import Apply, Constant, Variable
+from symgraph.graph.node import Apply, Constant, Op, Variable
+from symgraph.graph.provenance import attributed_to
 from symgraph.graph.traverse import ancestors, toposort
 from symgraph.graph.types import Shape, TensorType
 from symgraph.graph.values import as_constant
 from symgraph.interpreter import evaluate
 from symgraph.lower.shapes import SizedOperand
-from symgraph.ops.layout import SpecifyShape
+from symgraph.ops.layout import SpecifyShape, length
 
 Facts = dict[Variable, Shape]  # lengths that are known of a variable beyond its type; None where nothing is
 
@@ -83,6 +84,17 @@ def _stretched_axes(node: Apply, trace: Mapping[Variable, np.ndarray]) -> list[t
         return left if a != 1 else right
 
     node.op.shape(same, *map(sized, node.inputs))
+    return found
+
+
+def conditions(roots: Sequence[Variable]) -> list[Variable]:
+    """Bool scalars that must hold for the expressions as they are written, whatever rewriting leaves of them."""
+    found: list[Variable] = []
+    for node in toposort(roots):
+        if type(node.op).checks is not Op.checks:
+            operands = [SizedOperand(x, x, tuple(length(x, axis) for axis in range(x.ndim))) for x in node.inputs]
+            with attributed_to(node.output.origin):
+                found += node.op.checks(*operands)
     return found
 
 

@@ -74,6 +74,7 @@ def lower(
     shared: Sequence[Variable],
     *,
     written: Sequence[Variable] = (),
+    conditions: Sequence[Variable] = (),
     name: str,
     comment: str = "",
     fuse: bool = True,
@@ -84,12 +85,13 @@ def lower(
 
     inputs, shared: the leaves that the caller passes, in this order
     outputs, updates: rewritten expressions over these leaves and constants
-    written: the expressions as they were written: what they need to be equal is checked even where it was rewritten away
+    written: the expressions as they were written: lengths they need to be equal are compared even if rewritten away
+    conditions: bool scalars that must hold as well
     name: a C identifier
     profile: take the time of every step
     lines: say which line of the user's program each statement belongs to
     """
-    return _Lowering(inputs, outputs, updates, shared, written, name, fuse, profile, lines).run(comment)
+    return _Lowering(inputs, outputs, updates, shared, written, conditions, name, fuse, profile, lines).run(comment)
 
 
 class _Lowering:
@@ -100,6 +102,7 @@ class _Lowering:
         updates: Sequence[tuple[Variable, Variable]],
         shared: Sequence[Variable],
         written: Sequence[Variable],
+        conditions: Sequence[Variable],
         name: str,
         fuse: bool,
         profile: bool,
@@ -112,7 +115,9 @@ class _Lowering:
         self.updates = _computed(updates)
         roots = [*outputs, *(new for _, new in self.updates)]
         self.inputs, self.shared = tuple(inputs), tuple(shared)
-        self.shapes: Shapes = infer_shapes(roots, [*inputs, *shared, *(x for x in roots if isinstance(x, Constant))], written)
+        leaves = [*inputs, *shared, *(x for x in (*roots, *conditions) if isinstance(x, Constant))]
+        self.shapes: Shapes = infer_shapes([*roots, *conditions], leaves, written)
+        self.shapes.conditions += [(self.shapes.merged(c), None) for c in conditions]
         self.names = Names()
         for entry in (name, f"{name}_plan", f"{name}_blas"):
             self.names.take(entry)
@@ -122,8 +127,9 @@ class _Lowering:
         self.sizes = Sizes(self.shapes, self.names, self.buffers, (*self.inputs, *self.shared))
         self.elements = Elements(self.shapes, self.sizes.of)
         self.array_conditions = [(c, x) for c, x in self.shapes.conditions if not self.shapes.is_host(c)]
-        conditions = list(dict.fromkeys(c for c, _ in self.array_conditions))
-        self.schedule: Schedule = partition([*conditions, *roots], self.elements, self.array_conditions, fuse)
+        computed = list(dict.fromkeys(c for c, _ in self.array_conditions))
+        waits = [(c, x) for c, x in self.array_conditions if x is not None]
+        self.schedule: Schedule = partition([*computed, *roots], self.elements, waits, fuse)
         self.computed = {node.output for node in toposort(roots)}
         self.constants = tuple(self._array_constants())
         for x in self.constants:
@@ -351,17 +357,18 @@ class _Lowering:
                 for axis, known in enumerate(x.type.shape):
                     if known is not None:
                         found.append((_equal(self.sizes.given_of(x, axis), ir.index(known)), f"{x.name or 'input'}.shape[{axis}] is {known}"))
-            for left, right in self.shapes.equalities:
+            for left, right, x in self.shapes.equalities:
                 try:
-                    found.append((_equal(self.sizes.raw(left), self.sizes.raw(right)), "lengths that must be equal"))
+                    words = f"for {excerpt(x)}    {x.origin}"
+                    found.append((_equal(self.sizes.raw(left), self.sizes.raw(right)), words))
                 except NeedsArray as need:
                     if need.value in self.computed:
                         raise  # else it was rewritten away, and nobody computes it for a check alone
-            for condition, x in dict(reversed(self.shapes.conditions)).items():
+            for condition in dict.fromkeys(c for c, _ in self.shapes.conditions):
                 if self.shapes.is_host(condition) and not (isinstance(condition, Constant) and condition.value):
                     holds = self.sizes.raw(condition)
                     truth = holds if holds.dtype == "bool" else ir.Cast("bool", holds)
-                    found.append((truth, f"for {excerpt(x)}"))
+                    found.append((truth, excerpt(condition)))
             self._check_list = found
         return self._check_list
 

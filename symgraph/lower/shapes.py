@@ -16,7 +16,7 @@ from symgraph.graph.traverse import toposort
 from symgraph.graph.types import TensorType
 from symgraph.graph.values import as_constant
 from symgraph.ops.elementary import eq, ge, le
-from symgraph.ops.elementwise import Cast, Elementwise
+from symgraph.ops.elementwise import ONE, Cast, Elementwise
 from symgraph.ops.layout import Length
 
 Lengths = tuple[Variable, ...]
@@ -40,19 +40,19 @@ class Shapes:
     lengths: of each variable in the graph
     values: what an integer scalar of the graph is in terms of lengths, constants and scalar inputs
     symbols: (input, axis) of each symbol
-    equalities: pairs of lengths to compare at the entry of a call
-    conditions: bool scalars that must hold, with the node that must wait for them
+    equalities: pairs of lengths to compare at the entry of a call, with a variable that needs them to be equal
+    conditions: bool scalars that must hold, with the variable that must wait for them, if one must
     """
 
     lengths: dict[Variable, Lengths] = field(default_factory=dict)
     values: dict[Variable, Variable] = field(default_factory=dict)
     symbols: dict[Variable, tuple[Variable, int]] = field(default_factory=dict)
-    equalities: list[tuple[Variable, Variable]] = field(default_factory=list)
-    conditions: list[tuple[Variable, Variable]] = field(default_factory=list)
+    equalities: list[tuple[Variable, Variable, Variable]] = field(default_factory=list)
+    conditions: list[tuple[Variable, Variable | None]] = field(default_factory=list)
 
     def of(self, x: Variable) -> Lengths:
         """The lengths of a variable, merged."""
-        return tuple(self.find(n) for n in self.lengths[x])
+        return tuple(self.find(n) for n in self.lengths[x]) if x.ndim else ()
 
     def find(self, n: Variable) -> Variable:
         """The length that stands for all that are equal to `n`."""
@@ -65,7 +65,7 @@ class Shapes:
         left, right = self.find(self.canonical(left)), self.find(self.canonical(right))
         if left is right:
             return left
-        self.equalities.append((left, right))
+        self.equalities.append((left, right, self.needing))
         kept, merged = sorted((left, right), key=self._preference)
         self._parent[merged] = kept
         return kept
@@ -144,6 +144,7 @@ class Shapes:
         self._constants: dict[tuple[str, bytes], Variable] = {}
         self._host: dict[Variable, None] = {}
         self._order: dict[Variable, int] = {}
+        self.needing = ONE  # whose lengths are being looked at
         self._met = _Met(self)
 
     def add_leaf(self, x: Variable) -> None:
@@ -196,6 +197,7 @@ def _infer_node(shapes: Shapes, node: Apply, conditions: bool = False) -> None:
         if x not in shapes.lengths:
             shapes.add_leaf(x)
     operands = [_operand(shapes, x) for x in node.inputs]
+    shapes.needing = node.output
     declared = node.op.shape(shapes.same, *operands)
     shapes.lengths[node.output] = tuple(
         shapes.find(shapes.canonical(n)) if known is None else shapes.canonical(as_variable(known))
