@@ -39,7 +39,7 @@ def accumulator(dtype: str) -> str:
 class Reduction:
     """What reductions share: `axes`, in order, are combined and dropped.
 
-    Equality and hash come from here; a reduction adds no fields, and is decorated no more: that takes a millisecond each.
+    Equality and hash come from here; a reduction adds no fields, and is decorated no more: each costs import time.
     """
 
     axes: tuple[int, ...]
