@@ -73,14 +73,16 @@ def _stretched_axes(node: Apply, trace: Mapping[Variable, np.ndarray]) -> list[t
         return SizedOperand(x, Constant(as_constant(trace[x])) if scalar else x, tuple(own))
 
     found: list[tuple[Variable, int]] = []
+    equal: dict[Variable, list[Variable]] = {}  # those that were 1 like this one, and are stretched with it
 
     def same(left: Variable, right: Variable) -> Variable:
         a, b = (int(v) for v in evaluate([left, right], lengths))
+        if a == b == 1:
+            equal[right] = [*equal.get(left, [left]), *equal.get(right, [right])]
         for n, value, partner in ((left, a, b), (right, b, a)):
-            if value == 1 != partner and n in tags:
-                x, axis = tags[n]
-                if x.type.shape[axis] is None:
-                    found.append((x, axis))
+            if value == 1 != partner:
+                stretched = (tags[m] for m in equal.get(n, [n]) if m in tags)
+                found.extend((x, axis) for x, axis in stretched if x.type.shape[axis] is None)
         return left if a != 1 else right
 
     node.op.shape(same, *map(sized, node.inputs))

@@ -320,13 +320,11 @@ class _Lowering:
         if value is not None and self.shapes.is_host(value):
             size = self.sizes.of(value)
             return [ir.Store(target, ir.index(0), size if x.dtype == ir.INDEX else ir.Cast(x.dtype, size))]
-        source = self._buffer(x)
-        if source.name == target.name:
-            return []
         root = x
         while root in self.schedule.aliases and self.schedule.aliases[root].offset == ir.index(0):
             root = self.schedule.aliases[root].base
-        if self._buffer(root).name == target.name:
+        source = self._buffer(root)
+        if source.name == target.name:
             return []
         zero = ir.index(0)
         return [ir.Copy(ir.Pointer(target, zero), ir.Pointer(source, zero), self.count(x))]

@@ -226,7 +226,8 @@ class Unbroadcast(Op):
             raise DtypeError(f"a gradient is a float, and {{0}} is {g.dtype}")
         if broadcast_shapes([g.shape, x.shape])[: g.ndim - x.ndim] != g.shape[: g.ndim - x.ndim] or g.ndim < x.ndim:
             raise ShapeError(f"{{0}} is not a broadcast of {format_shape(x.shape)}")
-        return TensorType(g.dtype, x.shape)
+        own = g.shape[g.ndim - x.ndim :]
+        return TensorType(g.dtype, tuple(1 if n is None and m == 1 else n for n, m in zip(x.shape, own, strict=True)))
 
     def reference(self, g: np.ndarray, x: np.ndarray) -> np.ndarray:
         extra = g.ndim - x.ndim
