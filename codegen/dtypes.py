@@ -31,7 +31,8 @@ def _integer(bits: int, unsigned: bool) -> CType:
     literal += "LL" if bits == 64 else ""
     stem = f"{'U' if unsigned else ''}INT{bits}"
     lowest = "0" if unsigned else f"{stem}_MIN"
-    return CType(name, f"{'u' if unsigned else 'i'}{bits}", bits // 8, "u" if unsigned else "i", "", literal, lowest, f"{stem}_MAX")
+    kind = "u" if unsigned else "i"
+    return CType(name, f"{kind}{bits}", bits // 8, kind, "", literal, lowest, f"{stem}_MAX")
 
 
 C_TYPES: dict[str, CType] = {

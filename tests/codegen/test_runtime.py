@@ -1,0 +1,155 @@
+"""The matrix products that programs call: against numpy, small and large, with a BLAS and without."""
+
+import numpy as np
+import pytest
+
+from codegen import ir
+from codegen.blas import find_blas
+from codegen.runtime import SMALL, is_routine, parameters, routines
+
+DTYPES = {"f32": "float32", "f64": "float64"}
+SIZES = tuple(ir.Var(ir.INDEX, name) for name in ("ta", "tb", "m", "n", "k"))
+
+
+def program(routine, dtype, scalars, sizes):
+    """A program whose arrays are those of the routine, and whose sizes are its integer arguments."""
+    names = ("a", "b", "c")
+    arrays = [ir.Buffer(name, dtype, writable=name == "c") for name in names]
+    a, b, c = (ir.Pointer(buffer, ir.index(0)) for buffer in arrays)
+    alpha, beta = (ir.Literal(dtype, scalar) for scalar in scalars)
+    call = ir.Call(routine, (*sizes, alpha, a, b, beta, c))
+    fields = tuple(ir.ArrayField(buffer, "input") for buffer in arrays)
+    return ir.Program("product", fields, tuple(sizes), (), (), (call,), uses_blas=True)
+
+
+def matrix(rng, dtype, rows, columns, transposed):
+    """A matrix, and how it lies in memory."""
+    value = rng.integers(-4, 5, (rows, columns)).astype(dtype)   # small integers: sums are exact in any order
+    return value, np.ascontiguousarray(value.T if transposed else value)
+
+
+def check_gemm(run, suffix, m, n, k, ta, tb, alpha, beta, blas, start=None):
+    rng, dtype = np.random.default_rng(m + 10 * n + 100 * k), DTYPES[suffix]
+    (a, stored_a), (b, stored_b) = matrix(rng, dtype, m, k, ta), matrix(rng, dtype, k, n, tb)
+    c = rng.integers(-4, 5, (m, n)).astype(dtype) if start is None else np.full((m, n), start, dtype)
+    before = [stored_a.copy(), stored_b.copy()]
+    expected = dtype_of(alpha * (a @ b) + (beta * c if beta else 0), dtype)
+    assert run(program(f"sg_gemm_{suffix}", dtype, (alpha, beta), SIZES), [stored_a, stored_b, c],
+               (ta, tb, m, n, k), blas) == 0  # fmt: skip
+    np.testing.assert_array_equal(c, expected)
+    np.testing.assert_array_equal(stored_a, before[0])
+    np.testing.assert_array_equal(stored_b, before[1])
+
+
+def check_gemv(run, suffix, m, n, ta, alpha, beta, blas, start=None):
+    """`a` is stored as m x n."""
+    rng, dtype = np.random.default_rng(m + 10 * n), DTYPES[suffix]
+    a, _ = matrix(rng, dtype, m, n, False)
+    op = a.T if ta else a
+    x = rng.integers(-4, 5, op.shape[1]).astype(dtype)
+    y = rng.integers(-4, 5, op.shape[0]).astype(dtype) if start is None else np.full(op.shape[0], start, dtype)
+    expected = dtype_of(alpha * (op @ x) + (beta * y if beta else 0), dtype)
+    sizes = (SIZES[0], SIZES[2], SIZES[3])
+    assert run(program(f"sg_gemv_{suffix}", dtype, (alpha, beta), sizes), [a, x, y], (ta, m, n), blas) == 0
+    np.testing.assert_array_equal(y, expected)
+
+
+def dtype_of(value, dtype):
+    return np.asarray(value).astype(dtype)
+
+
+SCALARS = [(1.0, 0.0), (1.0, 1.0), (-0.5, 1.0), (2.0, -0.25), (0.0, 1.0), (0.0, 0.0)]
+each_suffix = pytest.mark.parametrize("suffix", DTYPES)
+with_and_without = pytest.mark.parametrize("blas", [True, False], ids=["blas", "loops"])
+
+
+def blas_sized(blas):
+    if blas and find_blas() is None:
+        pytest.skip("no BLAS on this machine")
+
+
+@each_suffix
+@with_and_without
+@pytest.mark.parametrize(("ta", "tb"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize(("alpha", "beta"), SCALARS)
+def test_gemm(run, suffix, blas, ta, tb, alpha, beta):
+    blas_sized(blas)
+    for m, n, k in [(1, 1, 1), (2, 3, 4), (5, 1, 3), (1, 7, 2), (33, 17, 29)]:
+        check_gemm(run, suffix, m, n, k, ta, tb, alpha, beta, blas)
+
+
+@each_suffix
+@with_and_without
+@pytest.mark.parametrize("ta", [0, 1])
+@pytest.mark.parametrize(("alpha", "beta"), SCALARS)
+def test_gemv(run, suffix, blas, ta, alpha, beta):
+    blas_sized(blas)
+    for m, n in [(1, 1), (2, 3), (5, 1), (1, 7), (70, 90)]:
+        check_gemv(run, suffix, m, n, ta, alpha, beta, blas)
+
+
+@each_suffix
+@with_and_without
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf])
+def test_with_beta_0_nothing_is_left_of_what_was_there(run, suffix, blas, garbage):
+    blas_sized(blas)
+    for ta in (0, 1):
+        for m, n, k in [(2, 3, 4), (33, 17, 29), (3, 2, 0)]:
+            check_gemm(run, suffix, m, n, k, ta, 1 - ta, 1.0, 0.0, blas, start=garbage)
+        for m, n in [(2, 3), (70, 90), (0, 3), (3, 0)]:
+            check_gemv(run, suffix, m, n, ta, 1.0, 0.0, blas, start=garbage)
+
+
+@each_suffix
+@with_and_without
+def test_empty(run, suffix, blas):
+    blas_sized(blas)
+    for ta, tb in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+        for m, n, k in [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (1000, 0, 1000)]:
+            check_gemm(run, suffix, m, n, k, ta, tb, 2.0, 3.0, blas)
+        for m, n in [(0, 3), (3, 0), (0, 0)]:
+            check_gemv(run, suffix, m, n, ta, 2.0, 3.0, blas)
+
+
+@each_suffix
+@with_and_without
+def test_nan_in_an_operand_comes_through(run, suffix, blas):
+    """Where it should and nowhere else, on both sides of the size from which BLAS is called."""
+    blas_sized(blas)
+    dtype = DTYPES[suffix]
+    for size in (3, 40):
+        a, b, c = np.ones((size, size), dtype), np.ones((size, size), dtype), np.empty((size, size), dtype)
+        a[1, 2] = np.nan
+        run(program(f"sg_gemm_{suffix}", dtype, (1.0, 0.0), SIZES), [a, b, c], (0, 0, size, size, size), blas)
+        np.testing.assert_array_equal(np.isnan(c), np.arange(size)[:, None].repeat(size, 1) == 1)
+
+
+@each_suffix
+def test_large_products_are_those_of_numpy(run, suffix):
+    """Random numbers, well above the size from which BLAS is called."""
+    rng, dtype = np.random.default_rng(0), DTYPES[suffix]
+    m, n, k = 70, 50, 60
+    assert m * n * k > SMALL
+    a, b, c = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype), np.empty((m, n), dtype)
+    run(program(f"sg_gemm_{suffix}", dtype, (1.0, 0.0), SIZES), [a, b, c], (0, 0, m, n, k))
+    exact = a.astype("float64") @ b.astype("float64")
+    np.testing.assert_allclose(c, exact, rtol=0, atol=50 * np.finfo(dtype).eps * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("name", ["sg_gemm_f32", "sg_gemm_f64", "sg_gemv_f32", "sg_gemv_f64"])
+def test_parameters_are_those_in_c(name):
+    """In the order of the C, arrays where it takes pointers, writable where these are not const."""
+    text = routines([name], "f")[-1]
+    declared = text[text.index(f"{name}(") + len(name) + 1 : text.index(")\n{")].split(",")
+    params = parameters(name)
+    assert [c.split()[-1].lstrip("*") for c in declared] == [p.name for p in params]
+    assert ["*" in c for c in declared] == [isinstance(p, ir.Buffer) for p in params]
+    assert ["const" not in c for c in declared if "*" in c] == [p.writable for p in params if isinstance(p, ir.Buffer)]
+    assert is_routine(name)
+
+
+def test_only_routines_that_are_called_are_printed():
+    assert routines([], "f") == []
+    text = "\n".join(routines(["sg_gemv_f32"], "f"))
+    assert "sg_gemv_f32(" in text and "sg_gemm_f64(" not in text and "sg_gemv_f64(" not in text
+    assert not is_routine("sg_gemx_f32") and not is_routine("exp")
