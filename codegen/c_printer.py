@@ -43,11 +43,14 @@ _HEADER = """\
 #define SG_LANES(clauses)
 #endif
 
-/* Kernels stay functions of their own, so that the time to compile grows with their number and not faster. */
+/* Kernels stay functions of their own, so that the time to compile grows with their number and not faster. Functions of
+   numbers become part of the loops that use them, which could not run in vector lanes otherwise. */
 #if defined(__GNUC__)
 #define SG_KERNEL static __attribute__((noinline))
+#define SG_INLINE static inline __attribute__((always_inline))
 #else
 #define SG_KERNEL static
+#define SG_INLINE static inline
 #endif"""
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from string import Template
 
-from codegen import ir
+from codegen import ir, vector_math
 from codegen.dtypes import C_TYPES, CType, c_type
 
 # C's precedences, the tightest highest.
@@ -46,7 +46,7 @@ class Prefix:
 class Function:
     """`name(a, …)`.
 
-    source: the C text of a `static inline` function, printed once into a unit that uses it; empty for libm's
+    source: the C text of an inline function, printed once into a unit that uses it; empty for libm's
     requires: the names of other helpers that it calls, which must be printed before; see `helper`
     """
 
@@ -80,6 +80,8 @@ def helper(name: str) -> Function:
     operation, _, suffix = name.removeprefix("sg_").rpartition("_")
     for dtype, ctype in C_TYPES.items():
         if ctype.suffix == suffix and name == f"sg_{operation}_{suffix}":
+            if ctype.kind == "f" and operation in vector_math.FUNCTIONS:
+                return _vector(operation)(ctype)
             found = _spelling(operation, dtype)
             if isinstance(found, Function) and found.name == name:
                 return found
@@ -148,6 +150,17 @@ def _arithmetic(symbol: str, precedence: int) -> Maker:
 
 def _libm(stem: str) -> Maker:
     return lambda ctype: Function(stem + ctype.math)
+
+
+def _vector(operation: str) -> Maker:
+    """A function of `vector_math.py`."""
+
+    def make(ctype: CType) -> Function:
+        dtype = "float64" if ctype.bytes == 8 else "float32"
+        text, requires = vector_math.source(operation, dtype), vector_math.called(operation, dtype)
+        return Function(f"sg_{operation}_{ctype.suffix}", text, requires)
+
+    return make
 
 
 def _helper(operation: str, text: str, *requires: str) -> Maker:
@@ -287,7 +300,7 @@ static inline $T sg_power_$s($T x, $T n)
     u=_helper("power", """
 static inline $T sg_power_$s($T x, $T n)
 {""" + _SQUARING),
-    f=_libm("pow"),
+    f=_vector("power"),
 )
 
 # Choices. A NaN goes through minimum and maximum.
@@ -324,13 +337,17 @@ _define(
 
 # libm. rint rounds half to even, as numpy does.
 for _name, _stem in {
-    "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log2": "log2", "log10": "log10", "log1p": "log1p",
     "sqrt": "sqrt", "ceil": "ceil", "floor": "floor", "trunc": "trunc", "round": "rint",
-    "sin": "sin", "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
-    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
-    "erf": "erf", "erfc": "erfc", "gamma": "tgamma", "gammaln": "lgamma",
+    "gamma": "tgamma", "gammaln": "lgamma",
 }.items():  # fmt: skip
     _define(_name, f=_libm(_stem))
+
+# Functions that run in vector lanes; `sigmoid` is 1 / (1 + exp(-x)).
+for _name in (
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
+    "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sigmoid", "erf", "erfc",
+):  # fmt: skip
+    _define(_name, f=_vector(_name))
 
 # The derivatives of gammaln. Sources: DLMF 5.5.2 and 5.5.4 (recurrence, reflection), 5.11.2 (asymptotic series); on
 # [1, 2] the rational approximation of Boost's digamma (J. Maddock, 2006), which keeps its accuracy around the root.

@@ -16,6 +16,7 @@ ORDER = """
 codegen/errors
 codegen/dtypes
 codegen/ir
+codegen/vector_math
 codegen/operations
 codegen/visit
 codegen/transform

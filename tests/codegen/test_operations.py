@@ -65,6 +65,7 @@ REFERENCE = {
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "neq": np.not_equal,
     "mod": np.remainder, "power": numpy_power, "abs": np.abs, "round": np.rint,
     "erf": scipy_special.erf, "erfc": scipy_special.erfc, "gamma": scipy_gamma, "gammaln": scipy_gammaln,
+    "sigmoid": scipy_special.expit,
     "psi": np.vectorize(digamma, otypes=["float64"]),
     "polygamma": np.vectorize(nth_derivative_of_psi, otypes=["float64"]),
     "hurwitz": lambda s, x: scipy_special.zeta(s.astype("float64"), x.astype("float64")),
@@ -153,7 +154,8 @@ def unit():
             f"const {t} *restrict y, {result} *restrict out)\n"
             f"{{\n    (void)y;\n    for (ptrdiff_t i = 0; i < n; ++i) out[i] = {cast}({value});\n}}\n"
         )
-    headers = [f"#include <{h}.h>" for h in ("math", "stdbool", "stddef", "stdint")]
+    headers = [f"#include <{h}.h>" for h in ("math", "stdbool", "stddef", "stdint", "string")]
+    headers.append("#define SG_INLINE static inline __attribute__((always_inline))")
     return "\n".join([*headers, "", *printed.values(), *loops])
 
 
@@ -233,7 +235,7 @@ def test_helpers_are_found_by_name(name, dtype):
     if function.source:
         assert function.name == f"sg_{name}_{c_type(dtype).suffix}"
         result = "bool" if name in PREDICATES else c_type(dtype).name
-        assert function.source.startswith(f"static inline {result} {function.name}(")
+        assert re.search(rf"^(static inline|SG_INLINE) {result} {function.name}\(", function.source, re.MULTILINE)
         assert helper(function.name) == function
         assert set(re.findall(r"\bsg_\w+", function.source)) == {function.name, *function.requires}
     else:
