@@ -274,15 +274,14 @@ def _lengths(node: Apply, graph: Graph) -> list[Extent]:
 
 @rule(on=(BroadcastTo, Reshape), why="lengths that are known are part of the type")
 def fix_lengths(node: Apply, graph: Graph) -> Variable | None:
-    """Operands that turned out to be constants."""
-    if not any(isinstance(n, Constant) for n in node.inputs[1:]):
-        return None
+    """Operands that turned out to be constants, but for 1: who uses the result may count on its being stretched."""
     rest = iter(node.inputs[1:])
     lengths = [n if n is not None else next(rest) for n in node.op.lengths]  # type: ignore[attr-defined]
-    known = tuple(int(n.value) if isinstance(n, Constant) else n if isinstance(n, int) else None for n in lengths)
-    if any(n is not None and n < 0 for n in known):
+    lengths = [int(n.value) if isinstance(n, Constant) and n.value != 1 else n for n in lengths]
+    unknown = [n for n in lengths if isinstance(n, Variable)]
+    if len(unknown) == len(node.inputs) - 1 or any(isinstance(n, int) and n < 0 for n in lengths):
         return None
-    unknown = [n for n in lengths if isinstance(n, Variable) and not isinstance(n, Constant)]
+    known = tuple(n if isinstance(n, int) else None for n in lengths)
     return type(node.op)(known)(node.inputs[0], *unknown)  # type: ignore[call-arg]
 
 
