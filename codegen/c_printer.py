@@ -280,9 +280,9 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 yield f"{pad}memcpy({_argument(target)}, {_argument(source)}, {size});"
             case ir.Timed(clock, inner):
                 yield f"{pad}{{"
-                yield f"{pad}{INDENT}const double start = sg_now();"
+                yield f"{pad}{INDENT}const double sg_start = sg_now();"
                 yield from _lines(inner, depth + 1)
-                yield f"{pad}{INDENT}sg_seconds[{clock}] += sg_now() - start;"
+                yield f"{pad}{INDENT}sg_seconds[{clock}] += sg_now() - sg_start;"
                 yield f"{pad}}}"
             case ir.Fail(code):
                 yield f"{pad}return {code};"

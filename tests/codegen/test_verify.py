@@ -10,6 +10,7 @@ from codegen.verify import VerifyError, verify
 i, j, n, m = (ir.Var(ir.INDEX, name) for name in "ijnm")
 total, value = ir.Var("float64", "total"), ir.Var("float64", "value")
 x, out = ir.Buffer("x", "float64"), ir.Buffer("out", "float64", writable=True)
+BYTES = ir.Buffer("b", "int8")
 ONE, ZERO = ir.Literal("float64", 1.0), ir.index(0)
 START = ir.Declare(total, ir.Literal("float64", 0.0), mutable=True)
 ADD = ir.Assign(total, total + ir.Load("float64", x, i))
@@ -94,7 +95,8 @@ KERNELS = {
     "declared twice": unsound("total is declared twice", body=(START, START), blame="lower/names.py"),
     "a loop index that hides another": unsound("i is declared twice", body=(ir.For(i, n, (ir.For(i, n, ()),)),)),
     "a local that hides a parameter": unsound("n is declared twice", body=(ir.Declare(n, ZERO),)),
-    "a local that hides an array": unsound("x is declared twice", body=(ir.Declare(ir.Var("bool", "x"), ir.Literal("bool", True)),)),
+    "a local that hides an array": unsound("x is declared twice", body=(
+        ir.Declare(ir.Var("bool", "x"), ir.Literal("bool", True)),)),
     "no identifier": unsound("'a b' is no identifier", body=(ir.Declare(ir.Var("float64", "a b"), ONE),)),
     "an identifier with a newline": unsound("is no identifier", body=(ir.Declare(ir.Var("float64", "a\n"), ONE),)),
     "a variable called like a function that is used": unsound(
@@ -115,7 +117,8 @@ KERNELS = {
     "a store that only claims to be allowed": unsound(
         "x is written but not writable", body=(ir.Store(replace(x, writable=True), ZERO, ONE),)),
     "a store of another dtype": unsound("out takes float64, but is given int64", body=(ir.Store(out, ZERO, n),)),
-    "an offset that is no integer": unsound("an offset takes int64, but is given float64", body=(ir.Store(out, ONE, ONE),)),
+    "an offset that is no integer": unsound(
+        "an offset takes int64, but is given float64", body=(ir.Store(out, ONE, ONE),)),
     "an offset of a load": unsound("at int32", body=(
         ir.Store(out, ZERO, ir.Load("float64", x, ir.Literal("int32", 0))),)),
     "an extent that is no int64": unsound(
@@ -131,7 +134,8 @@ KERNELS = {
         "vector lanes assign to total", body=(START, replace(LOOP, sums=())), statement="total = …"),
     "lanes that loop": unsound("more than plain statements", body=(ir.For(i, n, (ir.For(j, n, ()),), simd=True),)),
     "a sum that is no local": unsound("value is not declared", body=(replace(LOOP, sums=(("+", value),)),)),
-    "an operation that is none": unsound("no operation exq", body=(ir.Store(out, ZERO, ir.Operation("float64", "exq", (ONE,))),)),
+    "an operation that is none": unsound("no operation exq", body=(
+        ir.Store(out, ZERO, ir.Operation("float64", "exq", (ONE,))),)),
     "an operation without meaning": unsound(
         "operation exp has no meaning for int64", body=(ir.Store(out, ir.Operation("int64", "exp", (n,)), ONE),),
         blame="an op's element or loops"),
@@ -150,7 +154,8 @@ KERNELS = {
         ir.Store(out, ZERO, ir.Cast("float64", ir.Literal("complex64", 1))),)),
     "a constant out of range": unsound("256 is no uint8", body=(
         ir.Store(out, ZERO, ir.Cast("float64", ir.Literal("uint8", 256))),)),
-    "a constant that is no number": unsound("'1' is no float64", body=(ir.Store(out, ZERO, ir.Literal("float64", "1")),)),
+    "a constant that is no number": unsound("'1' is no float64", body=(
+        ir.Store(out, ZERO, ir.Literal("float64", "1")),)),
     "a choice by a number": unsound("by int64", body=(ir.Store(out, ZERO, ir.Select("float64", n, ONE, ONE)),)),
     "a choice between dtypes": unsound("chooses float64 or int64", body=(
         ir.Store(out, ZERO, ir.Select("float64", ir.Literal("bool", True), ONE, n)),)),
@@ -172,8 +177,8 @@ ENTRY = {
         ir.Call("kernel", (ir.Pointer(x, ZERO), ir.Pointer(out, ZERO), ir.Pointer(x, ZERO))),)),
     "a number of another dtype": unsound("n takes int64, but is given float64", "f", run=(
         ir.Call("kernel", (ir.Pointer(x, ZERO), ir.Pointer(out, ZERO), ONE)),)),
-    "an array of another dtype for the kernel": unsound("takes no array of int8", "f", arrays=(x, out, ir.Buffer("b", "int8")), run=(
-        ir.Call("kernel", (ir.Pointer(ir.Buffer("b", "int8"), ZERO), ir.Pointer(out, ZERO), n)),)),
+    "an array of another dtype for the kernel": unsound("takes no array of int8", "f", arrays=(x, out, BYTES), run=(
+        ir.Call("kernel", (ir.Pointer(BYTES, ZERO), ir.Pointer(out, ZERO), n)),)),
     "an input to write to": unsound("x is written but not writable", "f", run=(
         ir.Call("kernel", (ir.Pointer(out, ZERO), ir.Pointer(x, ZERO), n)),)),
     "one array read and written": unsound("under a second name", "f", blame="lower/buffers.py", run=(
@@ -186,8 +191,8 @@ ENTRY = {
     "a product of what is no integer": unsound("ta takes int64", "f", run=(CALL, gemv(x, x, out, ta=ONE))),
     "a copy onto itself": unsound("are the same memory", "f", "the copy to out", run=(
         CALL, ir.Copy(ir.Pointer(out, ZERO), ir.Pointer(out, n), n))),
-    "a copy of another dtype": unsound("copies int8 to float64", "f", arrays=(x, out, ir.Buffer("b", "int8")), run=(
-        CALL, ir.Copy(ir.Pointer(out, ZERO), ir.Pointer(ir.Buffer("b", "int8"), ZERO), n))),
+    "a copy of another dtype": unsound("copies int8 to float64", "f", arrays=(x, out, BYTES), run=(
+        CALL, ir.Copy(ir.Pointer(out, ZERO), ir.Pointer(BYTES, ZERO), n))),
     "a copy to an input": unsound("x is written but not writable", "f", run=(
         CALL, ir.Copy(ir.Pointer(x, ZERO), ir.Pointer(out, ZERO), n))),
     "a place in nothing": unsound("nowhere is not declared", "f", "the place of t", run=(CALL, place(t, "nowhere"))),
