@@ -83,6 +83,7 @@ symgraph/lower/elements
 symgraph/lower/regions
 symgraph/lower/loops
 symgraph/lower/buffers
+symgraph/lower/decisions
 symgraph/lower/sizes
 symgraph/lower/program
 symgraph/lower/__init__

@@ -12,7 +12,7 @@ from codegen import ir
 from codegen.dtypes import itemsize
 from symgraph.graph.node import Variable
 from symgraph.lower.elements import Elements, is_one, loop_index, squeeze
-from symgraph.lower.regions import LoopStep, Region, Schedule, multiply
+from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule, multiply
 
 ALIGNMENT = 64
 
@@ -33,6 +33,7 @@ class Layout:
     in_place: {value: shared variable whose memory it takes over}
     slots: {value: its slot}, and the slots in order
     shares: {value: operand whose memory it takes over}
+    obstacles: for shared variables whose new value could not be computed in their memory, why
     """
 
     arguments: dict[Variable, int] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Layout:
     slot_of: dict[Variable, int] = field(default_factory=dict)
     slots: list[Slot] = field(default_factory=list)
     shares: dict[Variable, Variable] = field(default_factory=dict)
+    obstacles: dict[Variable, Obstacle] = field(default_factory=dict)
 
 
 class LayoutPlanner:
@@ -85,7 +87,10 @@ class LayoutPlanner:
         layout = self.layout
         for shared, new in self.updates.items():
             x = self._whole(new)
-            if x is not None and x not in layout.in_place and self._may_replace(shared, x):
+            obstacle = self._obstacle(shared, x)
+            if obstacle is not None:
+                layout.obstacles[shared] = obstacle
+            elif x is not None:
                 layout.in_place[x] = shared
         for position, wanted in self.results.items():
             x = self._whole(wanted)
@@ -118,29 +123,41 @@ class LayoutPlanner:
 
     # -- in place of a shared variable
 
-    def _may_replace(self, shared: Variable, new: Variable) -> bool:
-        """Whether a new value may be written over the old one: nothing reads that later, and no check can fail any more."""
+    def _obstacle(self, shared: Variable, new: Variable | None) -> Obstacle | None:
+        """Why a new value may not be written over the old one.
+
+        None where nothing needs the old one later and no check can fail any more.
+        """
+        if new is None:
+            return Obstacle("no step makes its new value, or a larger one of which it is a part")
+        if new in self.layout.in_place:
+            return Obstacle("its new value is that of {} too", self.layout.in_place[new])
         made = self.made_at[new]
-        if made <= self.last_check or self.shapes.of(new) != self.shapes.of(shared):
-            return False
-        if any(k > made for k in self.read_at.get(shared, ())) or any(self.root(x) is shared for x in self.results.values()):
-            return False
+        if made <= self.last_check:
+            return Obstacle("a check after it may fail, and then nothing may have changed")
+        if self.shapes.of(new) != self.shapes.of(shared):
+            return Obstacle("its new value is made with other lengths")
+        if any(self.root(x) is shared for x in self.results.values()):
+            return Obstacle("its old value is an output")
         if any(self.root(x) is shared for x in self.updates.values()):
-            return False
+            return Obstacle("its old value becomes that of another")
+        if any(k > made for k in self.read_at.get(shared, ())):
+            return Obstacle("a later step reads its old value")
         step = self.schedule.steps[made]
         if isinstance(step, LoopStep):
-            return self._may_start_from(step, shared)
+            if self._may_start_from(step, shared):
+                return None
+            return Obstacle("the call that makes its new value reads the old one")
         if made not in self.read_at.get(shared, ()):
-            return True
+            return None
         node = new.owner
         assert node is not None
         one_pass = all(n.output in self.schedule.late for n in step.nodes if n.op.reduced)
         here = tuple(loop_index(self.shapes.of(shared)))
-        same_element = all(
-            e.index == here for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is shared  # type: ignore[arg-type]
-        )
-        direct = all(e.array is shared for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is shared)  # type: ignore[arg-type]
-        return one_pass and same_element and direct and not node.op.reduced
+        reads = [e for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is shared]  # type: ignore[arg-type]
+        if one_pass and not node.op.reduced and all(e.index == here and e.array is shared for e in reads):
+            return None
+        return Obstacle("its nest reads other elements of its old value than the one just made")
 
     def _may_start_from(self, step: LoopStep, shared: Variable) -> bool:
         """Whether a call that accumulates may do so in a shared variable's memory."""

@@ -15,6 +15,7 @@ from symgraph.graph.node import Apply, Constant, Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.traverse import toposort
 from symgraph.lower.buffers import ALIGNMENT, Layout, LayoutPlanner
+from symgraph.lower.decisions import Decisions, decisions
 from symgraph.lower.elements import Elements, is_one
 from symgraph.lower.loops import build_nest
 from symgraph.lower.names import Names
@@ -65,6 +66,7 @@ class Lowered:
     plan_reads_values: bool
     steps: tuple[Step, ...]
     roots: tuple[Variable, ...]  # what is computed: the outputs, then the new values
+    decisions: Decisions
 
 
 def lower(
@@ -172,7 +174,7 @@ class _Lowering:
             program, self.inputs, self.shared, self.constants, described,
             len(self.sizes.given), len(self.sizes.given) + len(self.sizes.derived), self.workspace_position,
             self.sizes.reads_values, tuple(self.done),
-            (*self.outputs, *(new for _, new in self.updates)),
+            (*self.outputs, *(new for _, new in self.updates)), decisions(self.schedule, self.layout),
         )  # fmt: skip
 
     def _array_constants(self) -> list[Constant]:

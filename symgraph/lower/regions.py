@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from codegen import ir
 from codegen.visit import walk
@@ -48,6 +49,16 @@ class Placement:
     transposed: bool = False
 
 
+class Obstacle(NamedTuple):
+    """Why something could not be done; `{}` in the text stands for the variable it is about."""
+
+    text: str
+    about: Variable | None = None
+
+    def __str__(self) -> str:
+        return self.text.format(self.about)
+
+
 @dataclass
 class Schedule:
     """What `partition` found.
@@ -59,6 +70,7 @@ class Schedule:
     late: values that are complete only after the whole nest that makes them
     stored: values that need memory, because they are results or are read by another step
     placements: for each operand of a library call or of a reshape, where it is found
+    obstacles: for nodes that did not join the nest that makes their operands, why
     """
 
     steps: list[Region | LoopStep] = field(default_factory=list)
@@ -68,6 +80,7 @@ class Schedule:
     stored: dict[Variable, None] = field(default_factory=dict)
     placements: dict[tuple[Apply, int], Placement] = field(default_factory=dict)
     aliases: dict[Variable, Placement] = field(default_factory=dict)
+    obstacles: dict[Apply, Obstacle] = field(default_factory=dict)
 
 
 def partition(
@@ -240,8 +253,12 @@ class _Partition:
         near = {r for e in reads if isinstance(r := self.producer.get(e.array), Region) and r.stage == stage}  # type: ignore[call-overload]
         if len(near) == 1:
             (region,) = near
-            if self._fits(domain, reads, region):
+            obstacle = self._obstacle(domain, reads, region)
+            if obstacle is None:
                 return region
+            self.schedule.obstacles[node] = obstacle
+        elif near:
+            self.schedule.obstacles[node] = Obstacle("it reads what several nests make side by side")
         stage += bool(near)
         arrays = {e.array for e in reads if e.index}
         for region in reversed(self.open.get((stage, domain), [])[-4:]):
@@ -253,16 +270,23 @@ class _Partition:
         self.open.setdefault((stage, domain), []).append(region)
         return region
 
-    def _fits(self, domain: tuple[Variable, ...], reads: Sequence[ir.Element], region: Region) -> bool:
-        """Whether a node that reads values made in a region can be evaluated in its loops."""
+    def _obstacle(self, domain: tuple[Variable, ...], reads: Sequence[ir.Element], region: Region) -> Obstacle | None:
+        """Why a node that reads values made in a region cannot be evaluated in its loops; None where it can."""
         shared = min(len(domain), len(region.domain))
-        if len(region.nodes) >= self.limit or domain[:shared] != region.domain[:shared]:
-            return False
+        if len(region.nodes) >= self.limit:
+            return Obstacle(f"the nest has {self.limit} values already, and takes no more")
+        if domain[:shared] != region.domain[:shared]:
+            return Obstacle("its loops run over other lengths")
         if domain and not region.domain:
-            return False
-        return all(
-            self._aligned(e) and (not domain or e.array not in self.late) for e in reads if self._made_in(e, region)
-        )
+            return Obstacle("it has loops, and what it reads has none")
+        for e in reads:
+            if self._made_in(e, region):
+                assert isinstance(e.array, Variable)
+                if not self._aligned(e):
+                    return Obstacle("it reads other elements of {} than the one just made", e.array)
+                if domain and e.array in self.late:
+                    return Obstacle("it reads {}, which is complete only after the loops that make it", e.array)
+        return None
 
     def _aligned(self, e: ir.Element) -> bool:
         """Whether an element is that of the present iteration: its index is the first loop indices."""
