@@ -228,7 +228,8 @@ class LayoutPlanner:
         for n in self.shapes.of(x):
             if not is_one(n):
                 size = multiply(size, self.elements.size(n))
-        return multiply(size, ir.index(itemsize(x.dtype)))
+        total = multiply(size, ir.index(itemsize(x.dtype)))
+        return ir.index(1) if total == ir.index(0) else total  # an address of its own, though nothing is stored there
 
 
 def _makes(step: Region | LoopStep) -> Sequence[Variable]:
