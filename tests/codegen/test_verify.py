@@ -100,7 +100,7 @@ KERNELS = {
     "no identifier": unsound("'a b' is no identifier", body=(ir.Declare(ir.Var("float64", "a b"), ONE),)),
     "an identifier with a newline": unsound("is no identifier", body=(ir.Declare(ir.Var("float64", "a\n"), ONE),)),
     "a variable called like a function that is used": unsound(
-        "hides the function exp", blame="lower/names.py",
+        "hides the function sqrt", blame="lower/names.py",
         body=(ir.Declare(ir.Var("float64", "exp"), ir.Operation("float64", "exp", (ONE,))),),
     ),
     "another dtype than declared": unsound("i is not declared as float64", body=(
