@@ -4,6 +4,9 @@
     import symgraph.tensor as T
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from symgraph import tensor
 from symgraph.errors import (
     DtypeError,
@@ -20,3 +23,20 @@ from symgraph.graph.printing import debugprint, pp
 from symgraph.ops.creation import shared
 from symgraph.options import config
 from symgraph.signature import In, Out
+
+if TYPE_CHECKING:
+    from symgraph.visual.drawing import Drawing, draw
+
+LAZY = {"draw": "symgraph.visual.drawing", "Drawing": "symgraph.visual.drawing"}  # name -> the file that has it
+
+
+def __getattr__(name: str) -> Any:
+    """What few programs use is imported when it is used."""
+    if name not in LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LAZY})

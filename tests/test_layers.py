@@ -96,6 +96,13 @@ symgraph/function
 
 symgraph/visual/ordering
 symgraph/visual/layout
+symgraph/visual/values
+symgraph/visual/outline
+symgraph/visual/figure
+symgraph/visual/svg
+symgraph/visual/exports
+symgraph/visual/unfolding
+symgraph/visual/drawing
 symgraph/visual/__init__
 
 symgraph/testing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +109,8 @@ def evaluate_at(
         if x.owner is not None and not leading.isdisjoint(x.owner.inputs):
             leading.add(x)
     wanted = [x for x in order if x in leading and (x.type.is_float or x in wrt)]
+    if descent:
+        wanted.remove(roots[0])  # "−1" there says nothing
     derivatives = evaluate(grad(roots[0], wanted, disconnected_inputs="ignore"), values)
     turned = [-g if descent else g for g in derivatives]
     return Point(values, dict(zip(wanted, turned, strict=True)), cost, descent)
@@ -118,12 +120,18 @@ class Contents:
     """What figures of one graph are made from: the whole, and the inside of each box of several variables."""
 
     def __init__(
-        self, found: Outline, groups: Mapping[Variable, Group], point: Point, roles: Mapping[Variable, str]
+        self,
+        found: Outline,
+        groups: Mapping[Variable, Group],
+        point: Point,
+        roles: Mapping[Variable, str],
+        parameters: Collection[Variable] = (),
     ) -> None:
-        """`groups`: of variables that share a box; `roles`: what outputs are for."""
+        """`groups`: of variables that share a box; `roles`: of outputs; `parameters`: what stands for shared ones."""
         self.found = found
         self.point = point
         self.roles = roles
+        self.parameters = parameters
         keys: dict[object, int] = {}
         self._members: dict[int, list[Variable]] = {}
         self._key: dict[Variable, int] = {}
@@ -178,9 +186,11 @@ class Contents:
             return self._leaves(key, members, aside=aside)
         last = members[-1]
         results = [x for x in members if self._is_result(x)]
-        out = results[0] if len(results) == 1 else None
+        named = [x for x in results if x in self.found.names]
+        out = results[0] if len(results) == 1 else named[0] if len(named) == 1 else None
         name = self.found.names.get(out, "") if out is not None else ""
-        text = _shortened(source_text(last) or excerpt(last), LONGEST_LINE)
+        text = source_text(last) or " = ".join(filter(None, (name, self.found.expression(members) or excerpt(last))))
+        text = _shortened(text, LONGEST_LINE)
         if last.origin.derived:
             text = f"derivative of  {text}"
         title = (f"{len(members)} operations of {last.origin}", *([source_text(last)] if source_text(last) else []))
@@ -201,16 +211,23 @@ class Contents:
         first, last = (self.found.names.get(x, str(x.type)) for x in (members[0], members[-1]))
         text = f"{first} … {last}"
         title = (f"{len(members)} made at {members[0].origin}", source_text(members[0]))
-        return Box(key, _kind(members[0]), "", text, title=title, count=len(members), aside=aside)
+        return Box(key, self._kind(members[0]), "", text, title=title, count=len(members), aside=aside)
 
     def _single(self, key: int, x: Variable, *, aside: bool = False) -> Box:
         return Box(
-            key, _kind(x), self.found.names.get(x, ""), self.found.label(x) if x.owner is not None else "",
+            key, self._kind(x), self.found.names.get(x, ""), self.found.label(x) if x.owner is not None else "",
             "" if self._is_known(x) and not aside else str(x.type),
             None if aside else self._shown(self.point.values, x),
             None if aside else self._shown(self.point.gradients, x),
             self._title(x), x in self.found.roots, self._role([x]), aside=aside,
         )  # fmt: skip
+
+    def _kind(self, x: Variable) -> str:
+        if x.owner is not None:
+            return "op"
+        if isinstance(x, SharedVariable) or x in self.parameters:
+            return "parameter"
+        return "constant" if isinstance(x, Constant) else "input"
 
     def _is_known(self, x: Variable) -> bool:
         return self._shown(self.point.values, x) is not None
@@ -226,7 +243,7 @@ class Contents:
     def _title(self, x: Variable) -> tuple[str, ...]:
         name = self.found.names.get(x)
         expression = excerpt(x) if x.owner is not None else ""
-        lines = [" = ".join(part for part in (name, expression) if part) or _kind(x)]
+        lines = [" = ".join(part for part in (name, expression) if part) or self._kind(x)]
         lines.append(f"{x.type}, {'derived from ' if x.origin.derived else ''}{x.origin}")
         if source_text(x):
             lines.append(source_text(x))
@@ -235,12 +252,6 @@ class Contents:
                 minus = "minus the " if what == "gradient" and self.point.descent else ""
                 lines.append(f"{minus}{what} {array_text(arrays[x])}")
         return tuple(lines)
-
-
-def _kind(x: Variable) -> str:
-    if x.owner is not None:
-        return "op"
-    return "constant" if isinstance(x, Constant) else "parameter" if isinstance(x, SharedVariable) else "input"
 
 
 def _shortened(text: str, most: int) -> str:

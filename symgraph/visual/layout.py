@@ -26,8 +26,10 @@ BELOW = 34.0  # between layers
 SLANT = 0.12  # of a layer's longest sideways way is added to the gap above it
 STEEPEST = 3.0  # times BELOW that a gap may become
 PORTS = 16.0  # between the ends of two edges at the top of a box
+NEARLY = 14.0  # sideways, by which the end of an edge moves to make it straight
 ROUNDS = 24  # of assigning places, in a graph of up to LARGE items
 LARGE = 4000
+STRAIGHTENINGS = 3  # rounds
 WAYPOINTS = 3000  # that any graph may have, and PER_EDGE more for each edge
 PER_EDGE = 4
 
@@ -201,6 +203,8 @@ def _assign_columns(plan: _Plan) -> None:
         downwards = range(len(plan.layers))
         for k in reversed(downwards) if number % 2 else downwards:
             _settle(plan.x, plan.layers[k], offsets[k], pulls)
+    for _ in range(STRAIGHTENINGS):
+        _straighten(plan, offsets)
     left = min((plan.x[k] - plan.width[k] / 2 for k in range(len(plan.x))), default=0.0)
     plan.x = [x - left for x in plan.x]
 
@@ -220,7 +224,7 @@ def _pull(plan: _Plan, upper: int, lower: int) -> float:
     waypoints = plan.is_waypoint(upper) + plan.is_waypoint(lower)
     if waypoints:
         return 2.0 if waypoints == 1 else 8.0
-    return 0.1 if not plan.above[upper] and len(plan.below[upper]) == 1 and len(plan.above[lower]) > 1 else 1.0
+    return 0.02 if not plan.above[upper] and len(plan.below[upper]) == 1 and len(plan.above[lower]) > 1 else 1.0
 
 
 def _settle(
@@ -251,6 +255,32 @@ def _settle(
             k += 1
 
 
+def _straighten(plan: _Plan, offsets: Sequence[Sequence[float]]) -> None:
+    """Put the waypoints of each edge one below the other, as far as their neighbours let them."""
+    place = {item: (rank, k) for rank, layer in enumerate(plan.layers) for k, item in enumerate(layer)}
+
+    def room(item: int) -> tuple[float, float]:
+        rank, k = place[item]
+        layer, offset = plan.layers[rank], offsets[rank]
+        left = plan.x[layer[k - 1]] + offset[k] - offset[k - 1] if k else float("-inf")
+        right = plan.x[layer[k + 1]] - offset[k + 1] + offset[k] if k + 1 < len(layer) else float("inf")
+        return left, right
+
+    for chain in plan.chains.values():
+        run: list[int] = []
+        low, high = float("-inf"), float("inf")
+        for item in [*chain, -1]:
+            left, right = room(item) if item >= 0 else (float("inf"), float("-inf"))
+            if max(low, left) > min(high, right):
+                if run:
+                    x = min(max(sum(plan.x[i] for i in run) / len(run), low), high)
+                    for i in run:
+                        plan.x[i] = x
+                run, low, high = [], float("-inf"), float("inf")
+            run.append(item)
+            low, high = max(low, left), min(high, right)
+
+
 def _assign_rows(plan: _Plan) -> None:
     """Layers one below the other, boxes in the middle of theirs, more room where edges go far sideways."""
     plan.y = [0.0] * len(plan.rank)
@@ -277,15 +307,25 @@ def _routes(plan: _Plan, links: Sequence[tuple[int, int]]) -> list[Route]:
             arriving[b].append(k)
     ports: dict[int, float] = {}
     for b, edges in enumerate(arriving):
-        edges.sort(key=lambda k: plan.x[plan.links[k][0] if k in plan.loose else plan.last_before(*plan.links[k])])
-        step = min(PORTS, (plan.width[b] - PORTS) / max(len(edges) - 1, 1))
-        for number, k in enumerate(edges):
-            ports[k] = plan.x[b] + (number - (len(edges) - 1) / 2) * max(step, 0.0)
+        origins = {k: plan.x[plan.links[k][0] if k in plan.loose else plan.last_before(*plan.links[k])] for k in edges}
+        edges.sort(key=origins.__getitem__)
+        ports.update(zip(edges, _ports(plan.x[b], plan.width[b], [origins[k] for k in edges]), strict=True))
     routes = []
     for k, (a, b) in enumerate(plan.links):
         route = _route(plan, k, a, b, ports[k]) if a != b else []
         routes.append(route if (a, b) == links[k] else route[::-1])
     return routes
+
+
+def _ports(centre: float, width: float, origins: Sequence[float]) -> list[float]:
+    """Where edges from these places end at the top of a box: side by side, straight below their origins if close."""
+    step = max(min(PORTS, (width - PORTS) / max(len(origins) - 1, 1)), 0.0)
+    ports = [centre + (k - (len(origins) - 1) / 2) * step for k in range(len(origins))]
+    for k, x in enumerate(origins):
+        free = (k == 0 or x - ports[k - 1] >= step / 2) and (k + 1 == len(ports) or ports[k + 1] - x >= step / 2)
+        if abs(x - ports[k]) <= NEARLY and free and abs(x - centre) <= max(width - PORTS, 0.0) / 2:
+            ports[k] = x
+    return ports
 
 
 def _route(plan: _Plan, number: int, a: int, b: int, port: float) -> Route:

@@ -26,8 +26,10 @@ from symgraph.visual.values import number
 LONGEST_NUMBER = 24  # characters of a number or length written into a label
 LONGEST_OPERAND = 16  # characters of a name in a label
 LONGEST_LABEL = 40
-DRAWN = "·"  # stands for an operand that has a box but no name
+DRAWN = "•"  # stands for an operand that has a box but no name
 SIGNS = {"+": "+", "*": "×"}  # of ops whose operands' order does not matter
+PRIVATE = 0xE000  # the first character of Unicode's private use area; names never show one
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 Group = tuple[object, ...]
 
@@ -60,11 +62,23 @@ class Outline:
             return sign
         if len(inputs) == 1:
             written = op.format(Term(DRAWN, "atom", inputs[0].type))
-            if written == _call(op, DRAWN):
-                return " ".join([op.label, *op.parameters])
-        written = op.format(*[self._operand(v) for v in inputs])
-        text = written if isinstance(written, str) else written[0]
+            called = f"{op.label}({DRAWN}"
+            if isinstance(written, str) and written.startswith(called):
+                return op.label + written[len(called) :].removesuffix(")").replace(", ", " ", 1)
+        text = typeset(op, [self._operand(v) for v in inputs]).text
         return text if len(text) <= LONGEST_LABEL else op.label
+
+    def expression(self, members: Sequence[Variable]) -> str:
+        """The last of some variables in terms of the operands that are not among them; empty where it is long."""
+        terms: dict[Variable, Term] = {}
+        for x in members:
+            if x.owner is None:
+                return ""
+            operands = [terms.get(self.through.get(v, v)) or self._operand(v) for v in x.owner.inputs]
+            terms[x] = typeset(x.owner.op, operands)
+            if len(terms[x].text) > LONGEST_LABEL:
+                return ""
+        return terms[members[-1]].text
 
     def _operand(self, x: Variable) -> Term:
         if x in self.numbers:
@@ -73,8 +87,17 @@ class Outline:
         return Term(name if 0 < len(name) <= LONGEST_OPERAND else DRAWN, "atom", x.type)
 
 
-def _call(op: Op, operand: str) -> str:
-    return f"{op.label}({', '.join([operand, *op.parameters])})"
+def typeset(op: Op, operands: Sequence[Term]) -> Term:
+    """An op with its operands as `Op.format` writes it, but with the signs of mathematics: x − 2 × y²."""
+    stand_ins = [Term(chr(PRIVATE + k), x.level, x.type) for k, x in enumerate(operands)]
+    written = op.format(*stand_ins)
+    text, level = written if isinstance(written, tuple) else (written, "atom")
+    text = re.sub(r"(?<![\w*])-(?=[( -\ue000-\uf8ff])", "−", text).replace(" * ", " × ")
+    if len(operands) == 2 and text.endswith(f"**{stand_ins[1]}") and re.fullmatch(r"\d", operands[1].text):
+        text = text[:-3] + operands[1].text.translate(SUPERSCRIPTS)
+    for stand_in, operand in zip(stand_ins, operands, strict=True):
+        text = text.replace(stand_in.text, operand.text)
+    return Term(text, level, operands[0].type if operands else stand_ins[0].type)
 
 
 def outline(
@@ -138,16 +161,13 @@ def _number(x: Variable, found: Outline, values: Mapping[Variable, np.ndarray]) 
             return None
     if x in values and x.ndim == 0:
         return _written(values[x], x)
-    written = x.owner.op.format(*[found._operand(v) for v in x.owner.inputs])
-    text, level = written if isinstance(written, tuple) else (written, "atom")
-    if len(text) <= LONGEST_NUMBER:
-        return Term(text, level, x.type)
-    return Term("…", "atom", x.type)
+    term = typeset(x.owner.op, [found._operand(v) for v in x.owner.inputs])
+    return term if len(term.text) <= LONGEST_NUMBER else Term("…", "atom", x.type)
 
 
 def _written(value: np.ndarray, x: Variable) -> Term:
-    text = number(value.reshape(())[()])
-    return Term(text, "unary" if text.startswith("-") else "atom", x.type)
+    text = number(value.reshape(())[()]).replace("-", "−", 1)
+    return Term(text, "unary" if text.startswith("−") else "atom", x.type)
 
 
 def _is_bookkeeping(node: Apply, values: Mapping[Variable, np.ndarray]) -> bool:

@@ -90,7 +90,7 @@ def norm(array: np.ndarray) -> float:
 
 
 def heat_map(array: np.ndarray) -> np.ndarray:
-    """The elements as a matrix, all axes but the last joined, of at most MOST_CELLS rows and columns: means of blocks."""
+    """The elements as a matrix, all axes but the last joined, of at most MOST_CELLS rows and columns: block means."""
     matrix = array.astype("float64").reshape(-1, array.shape[-1]) if array.ndim > 1 else array.astype("float64")[None]
     with np.errstate(all="ignore"):
         for axis in (0, 1):
