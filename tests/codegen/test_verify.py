@@ -101,7 +101,7 @@ KERNELS = {
     "an identifier with a newline": unsound("is no identifier", body=(ir.Declare(ir.Var("float64", "a\n"), ONE),)),
     "a variable called like a function that is used": unsound(
         "hides the function sqrt", blame="lower/names.py",
-        body=(ir.Declare(ir.Var("float64", "exp"), ir.Operation("float64", "exp", (ONE,))),),
+        body=(ir.Declare(ir.Var("float64", "sqrt"), ir.Operation("float64", "sqrt", (ONE,))),),
     ),
     "another dtype than declared": unsound("i is not declared as float64", body=(
         ir.For(i, n, (ir.Store(out, i, ir.Var("float64", "i")),)),)),
