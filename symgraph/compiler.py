@@ -27,6 +27,7 @@ from symgraph.lower.names import identifier
 from symgraph.lower.program import lower
 from symgraph.lower.sizes import NeedsArray
 from symgraph.options import Options, environment
+from symgraph.rewrite.engine import RewriteError
 from symgraph.rewrite.pipeline import Rewritten, rewrite
 from symgraph.signature import Signature
 from symgraph.variants import Facts, conditions, refine
@@ -62,6 +63,15 @@ class Compiler:
 
         Raises ShapeError where known lengths do not fit; CompileError, CacheRefused or NoCompiler.
         """
+        try:
+            return self._compile(facts, before)
+        except (GraphError, RewriteError):
+            if self.varying.issuperset(self.signature.shared):
+                raise
+            self.varying.update(self.signature.shared)  # their shapes do not fit now, but may change before a call
+            return self._compile(facts, before)
+
+    def _compile(self, facts: Facts, before: float) -> Variant:
         clock = _Clock(before)
         roots, stand_ins = self._refined(facts)
         clock.lap("refine")
@@ -126,14 +136,7 @@ class Compiler:
         keeping = [s for s in self.signature.shared if s not in self.varying]
         while True:
             known: dict[Variable, Shape] = {**facts, **{s: s.storage.shape for s in keeping}}
-            try:
-                roots, stand_ins = refine(self.roots, known)
-            except GraphError:
-                if not keeping:
-                    raise
-                self.varying.update(keeping)  # their present shapes do not fit, but set_value may change them before a call
-                keeping = []
-                continue
+            roots, stand_ins = refine(self.roots, known)
             new = dict(zip((s for s, _ in self.signature.updates), roots[count:], strict=True))
             kept = [s for s in keeping if s not in new or new[s].type.shape == s.storage.shape]
             if len(kept) == len(keeping):
