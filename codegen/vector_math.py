@@ -342,6 +342,7 @@ SG_INLINE $T sg_erfc_$s($T x)
 # libm's functions whose arguments may be reduced by any multiple of pi, and their inverses. glibc has them for vectors
 # too, within 4 units in the last place; gcc uses these where the C declares that they exist.
 _LIBM = """
+/* glibc has $stem$m for vectors too. */
 #if defined(__GLIBC__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #if __GLIBC_PREREQ(2, 35)
 __attribute__((simd("notinbranch"))) $T $stem$m($types);

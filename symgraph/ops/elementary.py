@@ -277,6 +277,7 @@ rad2deg = composite(
 
 sigmoid = composite(
     "sigmoid", lambda x: 1 / (1 + exp(-x)), [lambda x, out: out * (1 - out)],
+    c=lambda x: ir.Operation(x.dtype, "sigmoid", (x,)),
     doc="The logistic function 1 / (1 + exp(-x)).", source="Bishop, PRML (2006), eq. 4.59 and 4.88",
 )  # fmt: skip
 softplus = composite(

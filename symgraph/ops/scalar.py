@@ -154,6 +154,7 @@ def composite(
     arity: int | None = None,
     types: TypeRule | None = None,
     numpy: np.ufunc | None = None,
+    c: Callable[..., ir.Expr] | None = None,
     sympy: Callable[..., Any] | None = None,
     doc: str = "",
     source: str = "",
@@ -161,17 +162,17 @@ def composite(
 ) -> ScalarFunction:
     """A scalar function given by a formula of other scalar functions and Python's operators.
 
-    `numpy` is the ufunc of the same meaning, which rules the dtypes unless `types` is given. `sympy` is given where the
-    formula, made to be stable, is not the simplest to differentiate.
+    `numpy` is the ufunc of the same meaning, which rules the dtypes unless `types` is given. `c` is given where codegen
+    has the function as an operation; `sympy` where the formula, made to be stable, is not the simplest to differentiate.
     """
     arity = arity if arity is not None else formula.__code__.co_argcount
     types = types or (by_ufunc(numpy) if numpy is not None else floating)
 
-    def c(*args: ir.Expr) -> ir.Expr:
+    def written_out(*args: ir.Expr) -> ir.Expr:
         return _as_dtype(formula(*args), types(tuple(x.dtype for x in args))[-1])
 
     return ScalarFunction(
-        name, arity, types, formula, c, sympy or formula,
+        name, arity, types, formula, c or written_out, sympy or formula,
         None if derivatives is None else tuple(derivatives), doc, source, domain=domain, formula=formula, ufunc=numpy,
     )  # fmt: skip
 
