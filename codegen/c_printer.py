@@ -161,6 +161,8 @@ def _operation(e: ir.Operation) -> tuple[str, int]:
         case Infix(symbol, precedence, operands, promotes):
             left, right = e.args
             first = f"({ctype.name}){_inside(left, UNARY)}" if _is_int(e) else _inside(left, operands)
+            if symbol in "&|" and first.startswith("!"):
+                first = f"({first})"  # gcc warns of `!a | (b & c)`
             text = f"{first} {symbol} {_inside(right, max(operands, precedence + 1))}"
             return (f"({ctype.name})({text})", UNARY) if promotes else (text, precedence)
         case Prefix(symbol, promotes):
@@ -173,36 +175,57 @@ def _operation(e: ir.Operation) -> tuple[str, int]:
 
 
 def _spelled(e: ir.Operation) -> Spelling:
-    """How an operation is written: as the table says, but for comparisons whose answer compilers know and warn about."""
-    left, dtype = e.args[0], e.args[0].dtype
+    """How an operation is written: as the table says, but for comparisons that compilers might have a warning for."""
+    dtype = e.args[0].dtype
     spelled = spelling(e.name, dtype)
-    if isinstance(spelled, Infix) and spelled.precedence in (RELATION, EQUALITY) and c_type(dtype).kind != "f":
-        is_foregone = left == e.args[1] or (spelled.precedence == RELATION and any(map(_is_extreme, e.args)))
-        if is_foregone:
-            t, name = c_type(dtype).name, f"sg_{e.name}_{c_type(dtype).suffix}"
-            text = f"static inline bool {name}({t} a, {t} b)\n{{\n    return a {spelled.symbol} b;\n}}"
-            return Function(name, text)
+    if isinstance(spelled, Infix) and spelled.precedence in (RELATION, EQUALITY) and not _is_plain_comparison(*e.args):
+        t, name = c_type(dtype).name, f"sg_{e.name}_{c_type(dtype).suffix}"
+        return Function(name, f"static inline bool {name}({t} a, {t} b)\n{{\n    return a {spelled.symbol} b;\n}}")
     return spelled
 
 
-def _is_extreme(e: ir.Expr) -> bool:
-    """Whether an expression is the lowest or highest value of its dtype."""
-    if not isinstance(e, ir.Literal):
+def _is_plain_comparison(left: ir.Expr, right: ir.Expr) -> bool:
+    """Whether a comparison of integers or bools is one whose answer does not follow from types, constants or bits alone."""
+    kind = c_type(left.dtype).kind
+    if kind == "f":
+        return True
+    if kind == "b":
+        return left != right and not isinstance(left, ir.Literal) and not isinstance(right, ir.Literal)
+    return left != right and _is_plain_operand(left, right) and _is_plain_operand(right, left)
+
+
+def _is_plain_operand(e: ir.Expr, other: ir.Expr) -> bool:
+    match e:
+        case ir.Literal(dtype, value):
+            return _is_inside(value, dtype)
+        case ir.Cast(dtype, arg):
+            return c_type(dtype).kind == c_type(arg.dtype).kind == "i" and (
+                not isinstance(other, ir.Literal) or _is_inside(other.value, arg.dtype)
+            )
+        case ir.Operation(_, "add" | "sub" | "mul" | "neg", args):
+            return all(_is_plain_operand(arg, other) for arg in args)
+    return isinstance(e, (ir.Var, ir.Load))
+
+
+def _is_inside(value: bool | int | float, dtype: str) -> bool:
+    """Whether an integer lies between the lowest and the highest of a dtype."""
+    if c_type(dtype).kind not in "iu":
         return False
-    return e.value in (identity("maximum", e.dtype).value, identity("minimum", e.dtype).value)
+    lowest, highest = identity("maximum", dtype).value, identity("minimum", dtype).value
+    return lowest < value < highest
 
 
 def _is_int(e: ir.Operation) -> bool:
     """Whether C would compute with plain ints where the dtype is unsigned or wider, since all operands are constants."""
-    return e.dtype in ("uint32", "int64", "uint64") and all(map(_is_plain, e.args))
+    return e.dtype in ("uint32", "int64", "uint64") and all(map(_is_int_constant, e.args))
 
 
-def _is_plain(e: ir.Expr) -> bool:
+def _is_int_constant(e: ir.Expr) -> bool:
     match e:
         case ir.Literal(dtype, value):
             return literal(dtype, value).lstrip("-").isdigit()
         case ir.Select(_, _, then, otherwise):
-            return _is_plain(then) and _is_plain(otherwise)
+            return _is_int_constant(then) and _is_int_constant(otherwise)
     return False
 
 
@@ -210,7 +233,7 @@ def _cast(dtype: str, arg: ir.Expr) -> tuple[str, int]:
     if arg.dtype == dtype:
         return _expr(arg)
     target = c_type(dtype)
-    if target.kind == "b":
+    if target.kind == "b" and not (isinstance(arg, ir.Operation) and arg.name.startswith("bitwise")):
         return f"{_inside(arg, ADDITION)} != 0", EQUALITY
     if _truncates(dtype, arg):
         return f"{_float_to_integer(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
@@ -273,6 +296,8 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 yield f"{pad}}}"
             case ir.Call(name, args):
                 yield from _wrapped(f"{pad}{name}(", [_argument(a) for a in args], ");")
+            case ir.LocalArray(buffer, count):
+                yield f"{pad}{c_type(buffer.dtype).name} {buffer.name}[{count}];"
             case ir.Place(buffer, base, offset):
                 yield f"{pad}{_declared(buffer)} = {_address(buffer, base, offset)};"
             case ir.Copy(target, source, count):

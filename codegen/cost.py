@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from codegen import ir
 from codegen.c_printer import expression
 from codegen.dtypes import itemsize
-from codegen.visit import operands, walk
+from codegen.visit import operands, statements, walk
 
 @dataclass(frozen=True)
 class Polynomial:
@@ -148,10 +148,13 @@ class _Meter:
             inner = _Meter(self.kernels)
             sizes = {p.name: _extent(a, known) for p, a in zip(kernel.params, args, strict=True) if isinstance(p, ir.Var) and isinstance(a, ir.Expr)}
             inner.count(kernel.body, sizes, ())
+            own = {s.buffer.name for s in statements(kernel.body) if isinstance(s, ir.LocalArray)}
             renamed = {p.name: a.buffer for p, a in zip(kernel.params, args, strict=True) if isinstance(a, ir.Pointer)}
             self.operations += inner.operations * times
             for mine, theirs in ((self.read, inner.read), (self.written, inner.written)):
                 for (buffer, dtype), elements in theirs.items():
+                    if buffer in own:
+                        continue  # it stays in the cache
                     _note(mine, renamed.get(buffer, ir.Buffer(buffer, dtype)), elements * times)
             return
         pointers = [a for a in args if isinstance(a, ir.Pointer)]

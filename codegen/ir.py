@@ -201,6 +201,14 @@ class Place(Stmt):
 
 
 @dataclass(frozen=True)
+class LocalArray(Stmt):
+    """An array of a fixed number of elements that lives as long as the kernel runs; its elements are not set."""
+
+    buffer: Buffer
+    count: int
+
+
+@dataclass(frozen=True)
 class Copy(Stmt):
     """`count` elements from one array to another that does not overlap it."""
 

@@ -80,6 +80,8 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 return replace(s, args=tuple(map(argument, args)))
             case ir.Copy(target, source, count):
                 return ir.Copy(pointer(target), pointer(source), expr(count))
+            case ir.LocalArray(b):
+                return replace(s, buffer=buffer(b))
             case ir.Comment():
                 return ir.Comment("")
         return s

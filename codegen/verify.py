@@ -166,6 +166,10 @@ class _Checker:
                 self._block(orelse)
             case ir.Call(name, args):
                 self._call(name, args)
+            case ir.LocalArray(buffer, count):
+                if self.top or count < 1 or not buffer.writable:
+                    self._fail("a local array is a kernel's own, and holds something", LOOPS)
+                self._declare_array(buffer, ("local", buffer.name))
             case ir.Place(buffer, base, offset):
                 self._place(buffer, base, offset)
             case ir.Copy(target, source, count):

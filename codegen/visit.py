@@ -102,7 +102,8 @@ def expressions(body: Iterable[ir.Stmt]) -> Iterator[ir.Expr]:
 
 
 def buffers(body: Iterable[ir.Stmt]) -> list[ir.Buffer]:
-    """The arrays that statements touch, in the order met; one that is written anywhere is writable."""
+    """The arrays that statements touch and do not declare, in the order met; one that is written anywhere is writable."""
+    body = list(body)
     found: dict[str, ir.Buffer] = {}
 
     def meet(buffer: ir.Buffer) -> None:
@@ -118,7 +119,8 @@ def buffers(body: Iterable[ir.Stmt]) -> list[ir.Buffer]:
             for part in walk(operand.offset if isinstance(operand, ir.Pointer) else operand):
                 if isinstance(part, ir.Load):
                     meet(part.buffer)
-    return list(found.values())
+    own = {stmt.buffer.name for stmt in statements(body) if isinstance(stmt, ir.LocalArray)}
+    return [buffer for buffer in found.values() if buffer.name not in own]
 
 
 def free_variables(body: Iterable[ir.Stmt]) -> list[ir.Var]:

@@ -28,6 +28,14 @@ from symgraph.lower.elements import (
 from symgraph.lower.names import Names
 from symgraph.lower.regions import Region, add, multiply
 
+# Worth keeping for the next pass over a row, rather than computing again.
+EXPENSIVE = frozenset(
+    """
+    exp exp2 expm1 log log2 log10 log1p power sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh
+    arctanh erf erfc gamma gammaln psi polygamma
+    """.split()
+)
+LARGEST_ROW = 4096  # elements that are kept for the next pass; they should not leave the first cache
 BEST_SO_FAR = {"argmax": "maximum", "argmin": "minimum"}
 
 
@@ -95,6 +103,15 @@ class Write:
 Sink = Accumulation | Write
 
 
+@dataclass(eq=False)
+class Kept:
+    """A row of a value that more than one pass needs: computed in the first and read by the others."""
+
+    array: ir.Buffer
+    offset: ir.Expr
+    filled: bool = False
+
+
 @dataclass
 class Nest:
     """A kernel and the values behind its parameters."""
@@ -152,6 +169,9 @@ class _NestBuilder:
         self.buffers: dict[Variable, ir.Buffer] = {}
         self.init: list[ir.Stmt] = []
         self.count = 0
+        self.kept: dict[Value, Kept] = {}
+        self.passes: list[int] = []  # the pass that is being put together, and those around it
+        self.seen_in: dict[Value, list[tuple[int, ...]]] = {}  # the passes that each value is computed in
         self.flat = len(region.domain) > 1 and self._is_flat()
         self.extents = [elements.size(n) for n in region.domain]
         if self.flat:
@@ -166,7 +186,9 @@ class _NestBuilder:
         for node in self.region.nodes:
             self._add(node)
         self._count_uses()
-        body = [*self.init, *self._schedule(0, list(self.sinks), set())]
+        self._schedule(0, list(self.sinks), set())
+        rows = self._keep_rows()
+        body = [*rows, *self.init, *self._schedule(0, list(self.sinks), set())]
         arrays = list(self.buffers)
         sizes = [v for v in free_variables(body) if not is_loop_index(v)]
         kernel = ir.Kernel(name, (*self.buffers.values(), *sizes), tuple(body))
@@ -281,6 +303,28 @@ class _NestBuilder:
             if value.expr.buffer.writable and not self._ends_in_place(value, last_user):
                 value.uses += 1  # read before the memory is written, so never in place of its use
 
+    def _keep_rows(self) -> list[ir.Stmt]:
+        """Set up a row for each expensive value that the schedule just made computes in more than one pass."""
+        rows: list[ir.Stmt] = []
+        for value, places in self.seen_in.items():
+            calls = {e.name for e in walk(value.expr) if isinstance(e, ir.Operation)}
+            if len(places) < 2 or calls.isdisjoint(EXPENSIVE):
+                continue
+            shared = min(_common(places[0], other) for other in places[1:])
+            extents = self.extents[shared : value.depth]
+            if not extents or not all(isinstance(extent, ir.Literal) for extent in extents):
+                continue
+            count, offset = 1, ir.index(0)
+            for i, extent in zip(LOOP_INDICES[shared : value.depth], extents, strict=True):
+                count *= int(extent.value)  # type: ignore[attr-defined]
+                offset = add(multiply(offset, extent), i)  # type: ignore[assignment]
+            if 0 < count <= LARGEST_ROW:
+                array = ir.Buffer(self.names.fresh(f"{value.name}_row"), value.expr.dtype, True)
+                self.kept[value] = Kept(array, offset)
+                value.uses += 1
+                rows.append(ir.LocalArray(array, count))
+        return rows
+
     def _ends_in_place(self, load: Value, last_user: Mapping[Value, Value | Sink]) -> bool:
         """Whether a loaded element is used only in the expression that is stored in its place."""
         user: Value | Sink = load
@@ -298,10 +342,11 @@ class _NestBuilder:
         visible = set(visible)
         while sinks:
             for value in self._needed(sinks):
-                if value.depth <= depth and value not in visible and all(n in visible for n in value.needs):
+                if value.depth <= depth and value not in visible and all(n in visible for n in self._needs(value)):
                     visible.add(value)
+                    self.seen_in.setdefault(value, []).append(tuple(self.passes))
                     if not self._is_inlined(value):
-                        out += [*self._line(value), ir.Declare(value.var, self._written_out(value.expr, value))]
+                        out += [*self._line(value), *self._declared(value)]
             here = [s for s in sinks if s.depth == depth and all(n in visible for n in s.needs)]
             for sink in here:
                 if isinstance(sink, Accumulation) and sink.complete == depth:  # over no loops at all
@@ -313,13 +358,29 @@ class _NestBuilder:
                 finished = [s for s in ready if isinstance(s, Accumulation) and s.complete == depth]
                 for sink in finished:
                     out += _start(sink)
+                self.passes.append(self._next())
                 body = tuple(self._schedule(depth + 1, ready, visible))
+                self.passes.pop()
                 out.append(_loop(depth, self.extents[depth], body, ready))
                 visible.update(finished)
             handled = {*here, *ready}
             assert handled, "a nest whose parts wait for each other"
             sinks = [s for s in sinks if s not in handled]
         return out
+
+    def _needs(self, value: Value) -> list[Value | Accumulation]:
+        """What must be known to have a value: nothing, if an earlier pass kept it."""
+        return [] if value in self.kept and self.kept[value].filled else value.needs
+
+    def _declared(self, value: Value) -> list[ir.Stmt]:
+        kept = self.kept.get(value)
+        if kept is not None and kept.filled:
+            return [ir.Declare(value.var, ir.Load(kept.array.dtype, kept.array, kept.offset))]
+        computed = ir.Declare(value.var, self._written_out(value.expr, value))
+        if kept is None:
+            return [computed]
+        kept.filled = True
+        return [computed, ir.Store(kept.array, kept.offset, value.var)]
 
     def _line(self, item: Value | Sink) -> list[ir.Stmt]:
         return [ir.SourceLine(*item.origin)] if self.lines else []
@@ -332,7 +393,7 @@ class _NestBuilder:
             need = stack.pop()
             if isinstance(need, Value) and need not in found:
                 found[need] = None
-                stack.extend(need.needs)
+                stack.extend(self._needs(need))
         return sorted(found, key=lambda v: v.order)
 
     def _ready(self, depth: int, sinks: Sequence[Sink], visible: set[Value | Accumulation]) -> list[Sink]:
@@ -348,7 +409,7 @@ class _NestBuilder:
                     inside = need in candidates and need.complete > depth
                     state[need] = inside and all(available(n) for n in need.needs)
                 else:
-                    state[need] = need.depth > depth and all(available(n) for n in need.needs)
+                    state[need] = need.depth > depth and all(available(n) for n in self._needs(need))
             return state[need]
 
         return [s for s in sinks if all(available(n) for n in s.needs)]
@@ -445,6 +506,11 @@ class _NestBuilder:
             if sum(is_loop_index(e) for e in walk(body)) != inside:
                 return False
         return True
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many first elements two sequences share."""
+    return next((k for k, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))  # noqa: B905
 
 
 def _start(sink: Accumulation) -> list[ir.Stmt]:
