@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,7 +10,7 @@ from functools import cache
 from codegen.blas import Blas, find_blas
 from codegen.c_printer import print_program
 from codegen.cache import Cache, default_directory
-from codegen.errors import NoCompiler
+from codegen.errors import CacheRefused, NoCompiler
 from codegen.machine import Machine, measure
 from codegen.module import Module, load
 from codegen.toolchain import Toolchain, find_toolchain
@@ -20,6 +19,7 @@ from symgraph.errors import GraphError
 from symgraph.graph.assigned import assigned_names
 from symgraph.graph.node import SharedVariable, Variable
 from symgraph.graph.printing import excerpt
+from symgraph.graph.provenance import warn
 from symgraph.graph.traverse import leaves, substitute
 from symgraph.graph.types import Shape
 from symgraph.launch import Launcher
@@ -170,11 +170,11 @@ class _Clock:
 
 
 def toolchain_or_warning(options: Options) -> Toolchain | None:
-    """The C compiler to use; None, and a warning once for each reason, where there is none."""
+    """The C compiler to use; None, and a warning once for each reason, where nothing can be compiled."""
     try:
         return _toolchain(options.cc, cache_of(options))
-    except NoCompiler as error:
-        _warn_once(str(error))
+    except (CacheRefused, NoCompiler) as error:
+        _warn_once(f"functions run in numpy, far slower than compiled: {error}")
         return None
 
 
@@ -197,7 +197,8 @@ def cache_of(options: Options) -> Cache:
 def _cache(directory: object) -> Cache:
     try:
         return Cache(directory if directory is not None else default_directory(environment()))  # type: ignore[arg-type]
-    except OSError:
+    except CacheRefused as error:
+        _warn_once(f"what is compiled is kept for this process alone: {error}")
         return Cache.temporary()
 
 
@@ -209,4 +210,4 @@ def default_blas() -> Blas | None:
 
 @cache
 def _warn_once(text: str) -> None:
-    warnings.warn(f"functions run in numpy, far slower than compiled: {text}", stacklevel=6)
+    warn(text)
