@@ -31,8 +31,6 @@ OPERATORS = {
 PLAIN_NAME = re.compile(r"[^\W\d][\w.'\[\]]*")
 LONGEST_NAME = 40  # characters of a name that are shown
 LONGEST_TEXT = 72  # characters of an expression in `str` and `repr`
-LONGEST_LINE = 100  # characters of an expression in `pp` before it gets a line of its own
-WORTH_NAMING = 16  # a shared expression shorter than this is written out at each use
 MOST_OPERANDS = 8  # shown in `str` and `repr`
 MOST_ELEMENTS = 8  # of a constant
 DEEPEST = 24  # levels of a tree before it goes on as a tree of its own
@@ -129,16 +127,35 @@ def _number(data: np.ndarray) -> str:
     return "[" + ", ".join(_number(part) for part in data) + "]"
 
 
-def _leaf(x: Variable, names: Names) -> Term:
-    text = names.of(x)
-    if isinstance(x, Constant) and x.ndim == 0 and not x.name:
-        text = text.removesuffix(".0")  # `1 - x`, as it was typed
-    return Term(text, "unary" if text.startswith("-") else "atom", x.type)
+class Notation:
+    """How expressions are written: the text of a leaf, of an op and of a name. This one is Python's."""
+
+    longest_line = 100  # characters of an expression before it gets a line of its own
+    worth_naming = 16  # a shared expression shorter than this is written out at each use
+    ellipsis = "…"
+
+    def word(self, word: str, type: TensorType) -> Term:
+        """A name that was given to an expression."""
+        return Term(word, "atom", type)
+
+    def leaf(self, x: Variable, names: Names) -> Term:
+        """A variable that has a name or no expression."""
+        text = names.of(x)
+        if isinstance(x, Constant) and x.ndim == 0 and not x.name:
+            text = text.removesuffix(".0")  # `1 - x`, as it was typed
+        return Term(text, "unary" if text.startswith("-") else "atom", x.type)
+
+    def apply(self, x: Variable, operands: Sequence[Written]) -> Term:
+        """The result of an op."""
+        written = _op(x).format(*operands)
+        return Term(written, "atom", x.type) if isinstance(written, str) else Term(*written, x.type)
+
+    def cut(self, x: Variable, operands: Sequence[Written]) -> Term:
+        """The result of an op with more operands than are shown."""
+        return Term(f"{_op(x).label}({', '.join(f'{v}' for v in operands)}, …)", "atom", x.type)
 
 
-def _term(x: Variable, operands: Sequence[Written]) -> Term:
-    written = _op(x).format(*operands)
-    return Term(written, "atom", x.type) if isinstance(written, str) else Term(*written, x.type)
+PYTHON = Notation()
 
 
 def _op(x: Variable) -> Op:
@@ -152,9 +169,15 @@ def pp(x: Variable) -> str:
     What the user named, what is used more than once and what is too long for a line is defined before it is used, one
     line each, so that the text grows no faster than the graph. A named `x` itself is given by its expression.
     """
-    if x.owner is None:
-        return _leaf(x, Names()).text
+    definitions, term = written_out(x, PYTHON)
+    return "\n".join([*(f"{word} = {value}" for word, value in definitions), term.text])
+
+
+def written_out(x: Variable, notation: Notation) -> tuple[list[tuple[Term, Term]], Term]:
+    """The whole expression of `x` and, before it, definitions of the names that it uses: see `pp`."""
     names = Names()
+    if x.owner is None:
+        return [], notation.leaf(x, names)
     uses: dict[Variable, int] = {}
     for v in ancestors([x]):
         if v is not x and name_of(v):
@@ -164,30 +187,32 @@ def pp(x: Variable) -> str:
                 uses[operand] = uses.get(operand, 0) + 1
 
     terms: dict[Variable, Term] = {}
-    lines = []
+    definitions = []
     for node in toposort([x]):
         out = node.output
-        term = _term(out, [terms[v] if v in terms else _leaf(v, names) for v in node.inputs])
-        shared = uses.get(out, 0) > 1 and len(term.text) > WORTH_NAMING
-        if out is not x and (name_of(out) or shared or len(term.text) > LONGEST_LINE):
-            word = names.of(out) if name_of(out) else names.temporary()
-            lines.append(f"{word} = {term}")
-            term = Term(word, "atom", out.type)
+        term = notation.apply(out, [terms[v] if v in terms else notation.leaf(v, names) for v in node.inputs])
+        shared = uses.get(out, 0) > 1 and len(term.text) > notation.worth_naming
+        if out is not x and (name_of(out) or shared or len(term.text) > notation.longest_line):
+            word = notation.word(names.of(out) if name_of(out) else names.temporary(), out.type)
+            definitions.append((word, term))
+            term = word
         terms[out] = term
-    return "\n".join([*lines, terms[x].text])
+    return definitions, terms[x]
 
 
-def excerpt(x: Variable) -> str:
+def excerpt(x: Variable, notation: Notation = PYTHON) -> str:
     """The expression of `x` on one line, `…` for what is too deep. The cost does not grow with the graph."""
     text = ""
     for nodes in (32, 16, 8, 4, 2, 1):
-        text = _excerpt(x, nodes)
+        text = _excerpt(x, nodes, PYTHON)
         if len(text) <= LONGEST_TEXT:
-            return text
-    return f"{text[: LONGEST_TEXT - 1]}…"
+            break
+    if notation is not PYTHON:
+        return _excerpt(x, nodes, notation)
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
-def _excerpt(x: Variable, nodes: int) -> str:
+def _excerpt(x: Variable, nodes: int, notation: Notation) -> str:
     """The expression with the `nodes` applications nearest to `x` written out, each as often as it is used."""
     names = Names()
     met: list[Variable] = [x]
@@ -205,17 +230,18 @@ def _excerpt(x: Variable, nodes: int) -> str:
     terms: dict[int, Term] = {}
     for k in reversed(range(len(met))):
         v, parts = met[k], operands[k]
-        if parts is not None and v.owner is not None and len(v.owner.inputs) > len(parts):
-            terms[k] = Term(f"{_op(v).label}({', '.join(terms[i].text for i in parts)}, …)", "atom", v.type)
-        elif parts is not None:
-            terms[k] = _term(v, [terms[i] for i in parts])
+        if parts is not None and v.owner is not None:
+            write = notation.cut if len(v.owner.inputs) > len(parts) else notation.apply
+            terms[k] = write(v, [terms[i] for i in parts])
+        elif v.owner is None or name_of(v):
+            terms[k] = notation.leaf(v, names)
         else:
-            terms[k] = _leaf(v, names) if v.owner is None or name_of(v) else Term("…", "atom", v.type)
+            terms[k] = notation.word(notation.ellipsis, v.type)
     return terms[0].text
 
 
 def _str(x: Variable) -> str:
-    return name_of(x) or (_leaf(x, Names()).text if x.owner is None else excerpt(x))
+    return name_of(x) or (PYTHON.leaf(x, Names()).text if x.owner is None else excerpt(x))
 
 
 def _repr(x: Variable) -> str:
