@@ -87,7 +87,7 @@ _FORMATS = {
         mantissa=52, one="0x3ff0000000000000", root_half="0x3fe6a09e667f3bcd", fraction="0xfffffffffffff",
         upper="0xfffffffff8000000", to_integer="0x1.8p52", whole="0x1p52", whole_bits="0x4330000000000000",
         bias="0x1.00000000003ffp52", half_bits="0x3fe0000000000000",
-        least="0x1p-1022", lift="0x1p54", lifted="54.0", bound="800.0", tiny="0x1p-54",
+        least="0x1p-1022", lift="0x1p54", lifted="54.0", bound="800.0", tiny="0x1p-54", shrink="0x1p-100",
         log2e="0x1.71547652b82fep+0", ln2="0x1.62e42fefa39efp-1",
         ln2_high="0x1.62e42fefa38p-1", ln2_low="0x1.ef35793c7673p-45",
         log2e_high="0x1.715476p+0", log2e_low="0x1.4ae0bf85ddf44p-26",
@@ -100,7 +100,7 @@ _FORMATS = {
         mantissa=23, one="0x3f800000", root_half="0x3f3504f3", fraction="0x7fffff",
         upper="0xfffff000", to_integer="0x1.8p23f", whole="0x1p23f", whole_bits="0x4b000000",
         bias="0x1.0000fep23f", half_bits="0x3f000000",
-        least="0x1p-126f", lift="0x1p25f", lifted="25.0f", bound="110.0f", tiny="0x1p-25f",
+        least="0x1p-126f", lift="0x1p25f", lifted="25.0f", bound="110.0f", tiny="0x1p-25f", shrink="0x1p-30f",
         log2e="0x1.715476p+0f", ln2="0x1.62e43p-1f",
         ln2_high="0x1.62e4p-1f", ln2_low="0x1.7f7d1cp-20f",
         log2e_high="0x1.714p+0f", log2e_low="0x1.47652cp-12f",
@@ -267,16 +267,15 @@ SG_INLINE $T sg_log10_$s($T x)
 SG_INLINE $T sg_log1p_$s($T x)
 {
     const $T u = 1 + x, v = u - 1, tail = (1 - (u - v)) + (x - v), n = sg_exponent_$s(u);
-    const $T shrink = sg_of_bits_$s($one - (sg_bits_$s(n + $to_integer) << $mantissa));
-    const $T value = sg_log_reduced_$s(sg_muladd_$s(tail, shrink, sg_significand_$s(u) - 1), n);
+    const $T inverse = sg_of_bits_$s($one - (sg_bits_$s(n + $to_integer) << $mantissa));
+    const $T value = sg_log_reduced_$s(sg_muladd_$s(tail, inverse, sg_significand_$s(u) - 1), n);
     return fabs$m(x) < $tiny ? x : sg_log_edges_$s(u, value);
 }""",
     "sigmoid": """
-/* 1 / (1 + exp(-x)), also where exp(-x) overflows. */
+/* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
 SG_INLINE $T sg_sigmoid_$s($T x)
 {
-    const $T e = sg_exp_scaled_$s(-fabs$m(x), 0, 1);
-    return (x < 0 ? e : 1) / (1 + e);
+    return $shrink / ($shrink + sg_exp_scaled_$s(-x, 0, $shrink));
 }""",
     "tanh": """
 SG_INLINE $T sg_tanh_$s($T x)

@@ -163,7 +163,7 @@ def composite(
     """A scalar function given by a formula of other scalar functions and Python's operators.
 
     `numpy` is the ufunc of the same meaning, which rules the dtypes unless `types` is given. `c` is given where codegen
-    has the function as an operation; `sympy` where the formula, made to be stable, is not the simplest to differentiate.
+    has the function as an operation; `sympy` where the formula, made to be stable, is hard to differentiate.
     """
     arity = arity if arity is not None else formula.__code__.co_argcount
     types = types or (by_ufunc(numpy) if numpy is not None else floating)
