@@ -26,9 +26,9 @@ BELOW = 34.0  # between layers
 SLANT = 0.12  # of a layer's longest sideways way is added to the gap above it
 STEEPEST = 3.0  # times BELOW that a gap may become
 PORTS = 16.0  # between the ends of two edges at the top of a box
-NEARLY = 14.0  # sideways, by which the end of an edge moves to make it straight
-ROUNDS = 24  # of assigning places, in a graph of up to LARGE items
-LARGE = 4000
+NEARLY = 18.0  # sideways, by which the end of an edge moves to make it straight
+ROUNDS = (8, 120)  # of assigning places, at least and at most, and
+MOVES = 60_000  # of items in between
 STRAIGHTENINGS = 3  # rounds
 WAYPOINTS = 3000  # that any graph may have, and PER_EDGE more for each edge
 PER_EDGE = 4
@@ -197,14 +197,16 @@ def _assign_columns(plan: _Plan) -> None:
     pulls_up = [[(y, _pull(plan, y, x)) for y in plan.above[x]] for x in range(len(plan.rank))]
     pulls_down = [[(y, _pull(plan, x, y)) for y in plan.below[x]] for x in range(len(plan.rank))]
     pulls_both = [up + down for up, down in zip(pulls_up, pulls_down, strict=True)]
-    rounds = ROUNDS if len(plan.rank) <= LARGE else ROUNDS // 3
+    rounds = max(ROUNDS[0], min(ROUNDS[1], MOVES // max(len(plan.rank), 1)))
     for number in range(rounds):
         pulls = pulls_both if number >= rounds // 3 else (pulls_down if number % 2 else pulls_up)
         downwards = range(len(plan.layers))
         for k in reversed(downwards) if number % 2 else downwards:
             _settle(plan.x, plan.layers[k], offsets[k], pulls)
     for _ in range(STRAIGHTENINGS):
-        _straighten(plan, offsets)
+        straight = _straighten(plan, offsets)
+        for k in range(len(plan.layers)):
+            _relax(plan, k, offsets[k], pulls_both, straight)
     left = min((plan.x[k] - plan.width[k] / 2 for k in range(len(plan.x))), default=0.0)
     plan.x = [x - left for x in plan.x]
 
@@ -255,30 +257,69 @@ def _settle(
             k += 1
 
 
-def _straighten(plan: _Plan, offsets: Sequence[Sequence[float]]) -> None:
-    """Put the waypoints of each edge one below the other, as far as their neighbours let them."""
+def _room(plan: _Plan, layer: Sequence[int], k: int, offsets: Sequence[float]) -> tuple[float, float]:
+    """Between which places the k-th item of a layer may stand, its neighbours staying where they are."""
+    left = plan.x[layer[k - 1]] + offsets[k] - offsets[k - 1] if k else float("-inf")
+    right = plan.x[layer[k + 1]] - offsets[k + 1] + offsets[k] if k + 1 < len(layer) else float("inf")
+    return left, right
+
+
+def _straighten(plan: _Plan, offsets: Sequence[Sequence[float]]) -> set[int]:
+    """Put the waypoints of each edge, and chains of nodes, one below the other, as far as their neighbours let them.
+
+    Returns the items that now stand just above or below their like.
+    """
     place = {item: (rank, k) for rank, layer in enumerate(plan.layers) for k, item in enumerate(layer)}
-
-    def room(item: int) -> tuple[float, float]:
-        rank, k = place[item]
-        layer, offset = plan.layers[rank], offsets[rank]
-        left = plan.x[layer[k - 1]] + offset[k] - offset[k - 1] if k else float("-inf")
-        right = plan.x[layer[k + 1]] - offset[k + 1] + offset[k] if k + 1 < len(layer) else float("inf")
-        return left, right
-
-    for chain in plan.chains.values():
+    straight: set[int] = set()
+    for chain in [*plan.chains.values(), *_chains(plan)]:
         run: list[int] = []
         low, high = float("-inf"), float("inf")
         for item in [*chain, -1]:
-            left, right = room(item) if item >= 0 else (float("inf"), float("-inf"))
-            if max(low, left) > min(high, right):
-                if run:
-                    x = min(max(sum(plan.x[i] for i in run) / len(run), low), high)
-                    for i in run:
-                        plan.x[i] = x
+            rank, k = place.get(item, (0, 0))
+            left, right = _room(plan, plan.layers[rank], k, offsets[rank]) if item >= 0 else (high + 1, low - 1)
+            if item < 0 or max(low, left) > min(high, right):
+                x = min(max(sum(plan.x[i] for i in run) / max(len(run), 1), low), high)
+                for i in run:
+                    plan.x[i] = x
+                if len(run) > 1:
+                    straight.update(run)
                 run, low, high = [], float("-inf"), float("inf")
             run.append(item)
             low, high = max(low, left), min(high, right)
+    return straight
+
+
+def _relax(
+    plan: _Plan, rank: int, offsets: Sequence[float], pulls: Sequence[Sequence[tuple[int, float]]], fixed: set[int]
+) -> None:
+    """Move each item of a layer that is not fixed towards its neighbours above and below, as far as there is room."""
+    layer = plan.layers[rank]
+    for k in (*range(len(layer)), *reversed(range(len(layer)))):
+        item = layer[k]
+        weight = sum(pull for _, pull in pulls[item])
+        if item not in fixed and weight:
+            left, right = _room(plan, layer, k, offsets)
+            wanted = sum(pull * plan.x[neighbour] for neighbour, pull in pulls[item]) / weight
+            plan.x[item] = max(min(wanted, right), left)
+
+
+def _chains(plan: _Plan) -> list[list[int]]:
+    """Maximal sequences of nodes of which each is the only one that its predecessor leads to, and that leads to it.
+
+    Operands used nowhere else do not count: they stand beside the chain.
+    """
+    following: dict[int, int] = {}
+    for b in range(len(plan.sizes)):
+        leading = [a for a in plan.above[b] if _pull(plan, a, b) == 1.0]
+        if len(leading) == 1 and len(plan.below[leading[0]]) == 1:
+            following[leading[0]] = b
+    chains = []
+    for start in following.keys() - following.values():
+        chain = [start]
+        while chain[-1] in following:
+            chain.append(following[chain[-1]])
+        chains.append(chain)
+    return sorted(chains)
 
 
 def _assign_rows(plan: _Plan) -> None:
@@ -318,13 +359,15 @@ def _routes(plan: _Plan, links: Sequence[tuple[int, int]]) -> list[Route]:
 
 
 def _ports(centre: float, width: float, origins: Sequence[float]) -> list[float]:
-    """Where edges from these places end at the top of a box: side by side, straight below their origins if close."""
-    step = max(min(PORTS, (width - PORTS) / max(len(origins) - 1, 1)), 0.0)
-    ports = [centre + (k - (len(origins) - 1) / 2) * step for k in range(len(origins))]
-    for k, x in enumerate(origins):
-        free = (k == 0 or x - ports[k - 1] >= step / 2) and (k + 1 == len(ports) or ports[k + 1] - x >= step / 2)
-        if abs(x - ports[k]) <= NEARLY and free and abs(x - centre) <= max(width - PORTS, 0.0) / 2:
-            ports[k] = x
+    """Where edges from these places end at the top of a box: side by side, one straight below its origin if close."""
+    count = len(origins)
+    half = max(width - PORTS, 0.0) / 2
+    step = min(PORTS, 2 * half / max(count - 1, 1))
+    ports = [centre + (k - (count - 1) / 2) * step for k in range(count)]
+    distance, k = min((abs(x - ports[k]), k) for k, x in enumerate(origins)) if origins else (NEARLY, 0)
+    first, last = centre - half + k * step, centre + half - (count - 1 - k) * step  # with room for the others
+    if distance < NEARLY and first <= origins[k] <= last:
+        ports = [origins[k] + (number - k) * step for number in range(count)]
     return ports
 
 

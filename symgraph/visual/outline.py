@@ -93,6 +93,9 @@ def typeset(op: Op, operands: Sequence[Term]) -> Term:
     written = op.format(*stand_ins)
     text, level = written if isinstance(written, tuple) else (written, "atom")
     text = re.sub(r"(?<![\w*])-(?=[( -\ue000-\uf8ff])", "−", text).replace(" * ", " × ")
+    for stand_in, operand in zip(stand_ins, operands, strict=True):
+        if operand.text == "1" and len(operands) > 2:
+            text = text.replace(f"{stand_in.text} × ", "")
     if len(operands) == 2 and text.endswith(f"**{stand_ins[1]}") and re.fullmatch(r"\d", operands[1].text):
         text = text[:-3] + operands[1].text.translate(SUPERSCRIPTS)
     for stand_in, operand in zip(stand_ins, operands, strict=True):
