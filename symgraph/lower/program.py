@@ -118,7 +118,7 @@ class _Lowering:
         roots = [*outputs, *(new for _, new in self.updates)]
         self.inputs, self.shared = tuple(inputs), tuple(shared)
         leaves = [*inputs, *shared, *(x for x in (*roots, *conditions) if isinstance(x, Constant))]
-        self.shapes: Shapes = infer_shapes([*roots, *conditions], leaves, written)
+        self.shapes: Shapes = infer_shapes([*conditions, *roots], leaves, written)
         self.shapes.conditions += [(self.shapes.merged(c), None) for c in conditions]
         self.names = Names()
         for entry in (name, f"{name}_plan", f"{name}_blas"):

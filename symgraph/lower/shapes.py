@@ -128,7 +128,7 @@ class Shapes:
             return self.values[x]
         value = x
         if isinstance(x, Constant):
-            value = self._constants.setdefault((x.dtype, x.data.tobytes()), x)
+            value = self._constants.setdefault((x.dtype, x.data.shape, x.data.tobytes()), x)
         if x.ndim == 0 and not x.type.is_float:
             self._host[value] = None
         self.values[x] = value
@@ -141,7 +141,7 @@ class Shapes:
     def __post_init__(self) -> None:
         self._parent: dict[Variable, Variable] = {}
         self._numbered: dict[tuple[object, tuple[Variable, ...]], Variable] = {}
-        self._constants: dict[tuple[str, bytes], Variable] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], Variable] = {}
         self._host: dict[Variable, None] = {}
         self._order: dict[Variable, int] = {}
         self.needing = ONE  # whose lengths are being looked at
@@ -204,6 +204,8 @@ def _infer_node(shapes: Shapes, node: Apply, conditions: bool = False) -> None:
         for n, known in zip(declared, node.output.type.shape, strict=True)
     )
     shapes._number(node)
+    inputs = tuple(shapes._leaf(x) if isinstance(x, Constant) else shapes.values.get(x, x) for x in node.inputs)
+    shapes._numbered.setdefault((node.op, inputs), node.output)
     for condition in node.op.checks(*operands) if conditions else ():
         shapes.conditions.append((shapes.merged(condition), node.output))
 

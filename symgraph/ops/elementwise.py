@@ -143,12 +143,18 @@ def build(function: ScalarFunction, *args: Any) -> Variable:
     Raises DtypeError where the function has no such dtypes or a Python number does not fit, ShapeError where the shapes
     do not broadcast.
     """
+    if function.name in MIRRORED and isinstance(args[0], Constant) and not isinstance(args[1], Constant):
+        function, args = SCALAR_FUNCTIONS[MIRRORED[function.name]], args[::-1]
     kinds = tuple(_kind(x) for x in args)
     operands = [x if isinstance(kind, type) else as_variable(x) for x, kind in zip(args, kinds, strict=True)]
     dtypes = function.types(tuple(kind or x.dtype for x, kind in zip(operands, kinds, strict=True)))
     cast_operands = tuple(cast(x, dtype) for x, dtype in zip(operands, dtypes, strict=False))
     return Apply(Elementwise(function), cast_operands).output
 
+
+# A constant stands second in a comparison. Python itself writes `x < constant` as `constant > x`, for the class of the
+# latter is a subclass of the former's.
+MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}
 
 NODE_BUILDER.append(build)
 
