@@ -1,4 +1,4 @@
-"""A loop program as one C translation unit: the only file that knows how statements and expressions are written in C."""
+"""A loop program as one C translation unit: the only file that knows how statements and expressions look in C."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _with_own_lines(text: str, name: str) -> str:
 
 
 def comment(text: str) -> str:
-    """A C comment of one or more lines, whatever the text: it cannot end the comment, nor hold a trigraph or a control character."""
+    """A C comment of one or more lines, of any text: nothing in it ends the comment, is a trigraph or no plain ASCII."""
     text = text.replace("\N{HORIZONTAL ELLIPSIS}", "...")
     safe = "".join(c if c == "\n" or (c.isprintable() and c.isascii()) else _escaped(c) for c in text)
     safe = re.sub(r"\?(?=\?)", "? ", safe.replace("*/", "* /").replace("/*", "/ *"))
@@ -161,7 +161,7 @@ def _operation(e: ir.Operation) -> tuple[str, int]:
         case Infix(symbol, precedence, operands, promotes):
             left, right = e.args
             first = f"({ctype.name}){_inside(left, UNARY)}" if _is_int(e) else _inside(left, operands)
-            if symbol in "&|" and first.startswith("!"):
+            if first.startswith("!"):
                 first = f"({first})"  # gcc warns of `!a | (b & c)`
             text = f"{first} {symbol} {_inside(right, max(operands, precedence + 1))}"
             return (f"({ctype.name})({text})", UNARY) if promotes else (text, precedence)
@@ -175,22 +175,27 @@ def _operation(e: ir.Operation) -> tuple[str, int]:
 
 
 def _spelled(e: ir.Operation) -> Spelling:
-    """How an operation is written: as the table says, but for comparisons that compilers might have a warning for."""
+    """How an operation is written: as the table says, but by a function where compilers would have a warning for it."""
     dtype = e.args[0].dtype
     spelled = spelling(e.name, dtype)
-    if isinstance(spelled, Infix) and spelled.precedence in (RELATION, EQUALITY) and not _is_plain_comparison(*e.args):
-        t, name = c_type(dtype).name, f"sg_{e.name}_{c_type(dtype).suffix}"
-        return Function(name, f"static inline bool {name}({t} a, {t} b)\n{{\n    return a {spelled.symbol} b;\n}}")
+    t, name = c_type(dtype), f"sg_{e.name}_{c_type(dtype).suffix}"
+    match spelled:
+        case Infix(symbol, precedence) if t.kind != "f" and precedence in (RELATION, EQUALITY):
+            if not _is_plain_comparison(e, is_equality=precedence == EQUALITY):
+                text = f"static inline bool {name}({t.name} a, {t.name} b)\n{{\n    return a {symbol} b;\n}}"
+                return Function(name, text)
+        case Prefix("~") if isinstance(e.args[0], ir.Cast):
+            return Function(name, f"static inline {t.name} {name}({t.name} a)\n{{\n    return ({t.name})~a;\n}}")
     return spelled
 
 
-def _is_plain_comparison(left: ir.Expr, right: ir.Expr) -> bool:
-    """Whether a comparison of integers or bools is one whose answer does not follow from types, constants or bits alone."""
-    kind = c_type(left.dtype).kind
-    if kind == "f":
+def _is_plain_comparison(e: ir.Operation, is_equality: bool) -> bool:
+    """Whether compilers do not see the answer of a comparison of integers or bools, nor think that they do."""
+    left, right = e.args
+    if c_type(left.dtype).kind == "b":
+        return is_equality and left != right and not isinstance(left, ir.Literal) and not isinstance(right, ir.Literal)
+    if is_equality and isinstance(left, (ir.Var, ir.Load)) and isinstance(right, ir.Literal):
         return True
-    if kind == "b":
-        return left != right and not isinstance(left, ir.Literal) and not isinstance(right, ir.Literal)
     return left != right and _is_plain_operand(left, right) and _is_plain_operand(right, left)
 
 
@@ -199,11 +204,14 @@ def _is_plain_operand(e: ir.Expr, other: ir.Expr) -> bool:
         case ir.Literal(dtype, value):
             return _is_inside(value, dtype)
         case ir.Cast(dtype, arg):
-            return c_type(dtype).kind == c_type(arg.dtype).kind == "i" and (
-                not isinstance(other, ir.Literal) or _is_inside(other.value, arg.dtype)
-            )
-        case ir.Operation(_, "add" | "sub" | "mul" | "neg", args):
+            source, target = c_type(arg.dtype), c_type(dtype)
+            is_wider = source.kind == target.kind == "i" and source.bytes < target.bytes
+            is_seen = isinstance(other, ir.Literal) and not _is_inside(other.value, arg.dtype)
+            return is_wider and not is_seen and isinstance(arg, (ir.Var, ir.Load))
+        case ir.Operation("int32" | "int64", "add" | "sub" | "mul", args):
             return all(_is_plain_operand(arg, other) for arg in args)
+        case ir.Operation():
+            return isinstance(_spelled(e), Function)
     return isinstance(e, (ir.Var, ir.Load))
 
 
@@ -216,7 +224,7 @@ def _is_inside(value: bool | int | float, dtype: str) -> bool:
 
 
 def _is_int(e: ir.Operation) -> bool:
-    """Whether C would compute with plain ints where the dtype is unsigned or wider, since all operands are constants."""
+    """Whether C would compute in int where the dtype is unsigned or wider, since all operands are constants."""
     return e.dtype in ("uint32", "int64", "uint64") and all(map(_is_int_constant, e.args))
 
 
@@ -233,11 +241,16 @@ def _cast(dtype: str, arg: ir.Expr) -> tuple[str, int]:
     if arg.dtype == dtype:
         return _expr(arg)
     target = c_type(dtype)
-    if target.kind == "b" and not (isinstance(arg, ir.Operation) and arg.name.startswith("bitwise")):
-        return f"{_inside(arg, ADDITION)} != 0", EQUALITY
+    if target.kind == "b":
+        return _operation(_is_nonzero(arg))
     if _truncates(dtype, arg):
         return f"{_float_to_integer(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
     return f"({target.name}){_inside(arg, UNARY)}", UNARY
+
+
+def _is_nonzero(e: ir.Expr) -> ir.Operation:
+    """What a number is as a bool."""
+    return ir.Operation("bool", "neq", (e, ir.Literal(e.dtype, 0)))
 
 
 def _truncates(dtype: str, arg: ir.Expr) -> bool:
@@ -443,12 +456,12 @@ def _helpers(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:
 
     for body in bodies:
         for e in expressions(body):
-            if isinstance(e, ir.Operation):
-                spelled = _spelled(e)
-                if isinstance(spelled, Function):
-                    need(spelled)
-            elif isinstance(e, ir.Cast) and _truncates(e.dtype, e.arg):
+            if isinstance(e, ir.Cast) and _truncates(e.dtype, e.arg):
                 need(_float_to_integer(e.arg.dtype, e.dtype))
+            elif isinstance(e, ir.Cast) and e.dtype == "bool" != e.arg.dtype:
+                e = _is_nonzero(e.arg)
+            if isinstance(e, ir.Operation) and isinstance(spelled := _spelled(e), Function):
+                need(spelled)
     return [f.source.strip() for f in needed.values()]
 
 
