@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from codegen import ir
 from codegen.dtypes import itemsize
@@ -18,20 +19,12 @@ ALIGNMENT = 64
 
 
 @dataclass
-class Slot:
-    """A part of the workspace. `bytes` is its size; `free_from` the first step at which it may be taken again."""
-
-    bytes: ir.Expr
-    free_from: int = 0
-
-
-@dataclass
 class Layout:
     """Where values live.
 
     arguments: {value: position of the array it is written to}, for values computed right where they are wanted
     in_place: {value: shared variable whose memory it takes over}
-    slots: {value: its slot}, and the slots in order
+    slots: the sizes in bytes of the parts of the workspace, in order; `slot_of` is {value: number of its slot}
     shares: {value: operand whose memory it takes over}
     obstacles: for shared variables whose new value could not be computed in their memory, why
     """
@@ -39,7 +32,7 @@ class Layout:
     arguments: dict[Variable, int] = field(default_factory=dict)
     in_place: dict[Variable, Variable] = field(default_factory=dict)
     slot_of: dict[Variable, int] = field(default_factory=dict)
-    slots: list[Slot] = field(default_factory=list)
+    slots: list[ir.Expr] = field(default_factory=list)
     shares: dict[Variable, Variable] = field(default_factory=dict)
     obstacles: dict[Variable, Obstacle] = field(default_factory=dict)
 
@@ -75,6 +68,8 @@ class LayoutPlanner:
         for x in (*results.values(), *updates.values()):
             self.read_at.setdefault(self.root(x), []).append(end)
         self.layout = Layout()
+        self._busy: list[tuple[int, int]] = []  # a heap of (first step at which it may be taken again, number) of slots
+        self._free: dict[ir.Expr | None, list[int]] = {}  # by kind, heaps of the numbers of slots that may be taken
 
     def root(self, x: Variable) -> Variable:
         """The value whose memory a reshaped value is part of."""
@@ -213,15 +208,21 @@ class LayoutPlanner:
             layout.slot_of.update(dict.fromkeys(members, slot))
 
     def _take_slot(self, size: ir.Expr, start: int, end: int) -> int:
-        for number, slot in enumerate(self.layout.slots):
-            fits = slot.bytes == size or (isinstance(slot.bytes, ir.Literal) and isinstance(size, ir.Literal))
-            if fits and slot.free_from <= start:
-                if slot.bytes != size:
-                    slot.bytes = ir.index(max(int(slot.bytes.value), int(size.value)))  # type: ignore[attr-defined]
-                slot.free_from = end + 1
-                return number
-        self.layout.slots.append(Slot(size, end + 1))
-        return len(self.layout.slots) - 1
+        """A slot for a value made at step `start` and read last at `end`; asked for in the order of `start`."""
+        while self._busy and self._busy[0][0] <= start:
+            _, number = heappop(self._busy)
+            heappush(self._free.setdefault(_kind(self.layout.slots[number]), []), number)
+        free = self._free.get(_kind(size))
+        if free:
+            number = heappop(free)
+            known = self.layout.slots[number]
+            if isinstance(known, ir.Literal) and isinstance(size, ir.Literal):
+                self.layout.slots[number] = ir.index(max(int(known.value), int(size.value)))
+        else:
+            number = len(self.layout.slots)
+            self.layout.slots.append(size)
+        heappush(self._busy, (end + 1, number))
+        return number
 
     def _bytes(self, x: Variable) -> ir.Expr:
         size: ir.Expr = ir.index(1)
@@ -230,6 +231,11 @@ class LayoutPlanner:
                 size = multiply(size, self.elements.size(n))
         total = multiply(size, ir.index(itemsize(x.dtype)))
         return ir.index(1) if total == ir.index(0) else total  # an address of its own, though nothing is stored there
+
+
+def _kind(size: ir.Expr) -> ir.Expr | None:
+    """What slots must have in common to stand for each other: the size, unless it is known and so can be made larger."""
+    return None if isinstance(size, ir.Literal) else size
 
 
 def _makes(step: Region | LoopStep) -> Sequence[Variable]:

@@ -35,6 +35,8 @@ EXPENSIVE = frozenset(
     arctanh erf erfc gamma gammaln psi polygamma
     """.split()
 )
+EXTREMES = ("maximum", "minimum")
+LANES = {"add": "+", "mul": "*", "maximum": "max", "minimum": "min", "and": "&", "or": "|"}  # as OpenMP combines them
 LARGEST_ROW = 4096  # elements that are kept for the next pass; they should not leave the first cache
 BEST_SO_FAR = {"argmax": "maximum", "argmin": "minimum"}
 
@@ -62,7 +64,9 @@ class Value:
 class Accumulation:
     """A reduction: at `depth` it takes in one more term; it is complete in the loops outside `complete`.
 
-    `best_name` and `term_name` are of the best term so far, and the next one, for argmax and argmin.
+    term_name: of the next term, where it is named: for the largest and the smallest and their positions
+    aside_name: of what is kept beside the result: the best term so far for a position, and for a largest or smallest
+        float whether a NaN was among the terms, so that the comparison itself may go on in vector lanes
     """
 
     order: int
@@ -70,8 +74,8 @@ class Accumulation:
     complete: int
     reduction: ir.Reduce
     name: str
-    best_name: str
     term_name: str
+    aside_name: str
     needs: list[Value | Accumulation]
     origin: Origin
 
@@ -81,9 +85,19 @@ class Accumulation:
         return ir.Var(self.reduction.dtype, self.name)
 
     @property
-    def best(self) -> ir.Var:
-        """The best term so far, for argmax and argmin."""
-        return ir.Var(self.reduction.body.dtype, self.best_name)
+    def term(self) -> ir.Var:
+        """The next term."""
+        return ir.Var(self.reduction.body.dtype, self.term_name)
+
+    @property
+    def aside(self) -> ir.Var:
+        """The best term so far, or whether there was a NaN."""
+        return ir.Var(self.reduction.body.dtype if self.reduction.kind in BEST_SO_FAR else "bool", self.aside_name)
+
+    @property
+    def avoids_nan(self) -> bool:
+        """Whether NaNs are noted apart."""
+        return self.reduction.kind in EXTREMES and c_type(self.reduction.dtype).kind == "f"
 
 
 @dataclass(eq=False)
@@ -211,13 +225,14 @@ class _NestBuilder:
             inner: list[Value | Accumulation] = []
             term = self._resolve(reduction.body, inner)
             over = tuple(i for i in reduction.over if isinstance(i, ir.Var))
-            is_position = reduction.kind in BEST_SO_FAR
+            is_position, is_extreme = reduction.kind in BEST_SO_FAR, reduction.kind in EXTREMES
             accumulation = Accumulation(
                 self._next(), self._depth(depth), self._depth(depth - len(over)),
                 ir.Reduce(reduction.dtype, reduction.kind, term, reduction.over, reduction.extents),
                 self.names.fresh(x.name, {"add": "total", "mul": "product"}.get(reduction.kind, "best")),
-                self.names.fresh("best") if is_position else "", self.names.fresh("term") if is_position else "", inner,
-                x.origin,
+                self.names.fresh("term") if is_position or is_extreme else "",
+                self.names.fresh("best") if is_position else self.names.fresh("nan_seen") if is_extreme else "",
+                inner, x.origin,
             )  # fmt: skip
             self.sinks.append(accumulation)
             done[reduction] = accumulation.var
@@ -349,10 +364,11 @@ class _NestBuilder:
                         out += [*self._line(value), *self._declared(value)]
             here = [s for s in sinks if s.depth == depth and all(n in visible for n in s.needs)]
             for sink in here:
-                if isinstance(sink, Accumulation) and sink.complete == depth:  # over no loops at all
-                    out += _start(sink)
+                at_once = isinstance(sink, Accumulation) and sink.complete == depth  # over no loops at all
+                out += [*(_start(sink) if at_once else ()), *self._line(sink), *self._do(sink)]
+                if at_once:
+                    out += _finish(sink)
                     visible.add(sink)
-                out += [*self._line(sink), *self._do(sink)]
             ready = self._ready(depth, [s for s in sinks if s.depth > depth], visible)
             if ready:
                 finished = [s for s in ready if isinstance(s, Accumulation) and s.complete == depth]
@@ -362,6 +378,7 @@ class _NestBuilder:
                 body = tuple(self._schedule(depth + 1, ready, visible))
                 self.passes.pop()
                 out.append(_loop(depth, self.extents[depth], body, ready))
+                out += [stmt for sink in finished for stmt in _finish(sink)]
                 visible.update(finished)
             handled = {*here, *ready}
             assert handled, "a nest whose parts wait for each other"
@@ -423,25 +440,22 @@ class _NestBuilder:
             return [ir.Store(sink.buffer, sink.offset, expr)]
         reduction = sink.reduction
         term = self._written_out(reduction.body, sink)
+        if sink.avoids_nan:
+            return _compare(sink, term)
         if reduction.kind in REDUCTIONS:
             return [ir.Assign(sink.var, ir.Operation(sink.var.dtype, REDUCTIONS[reduction.kind], (sink.var, term)))]
-        candidate = ir.Var(term.dtype, sink.term_name)
-        better = ir.Operation("bool", "gt" if reduction.kind == "argmax" else "lt", (candidate, sink.best))
+        better = ir.Operation("bool", "gt" if reduction.kind == "argmax" else "lt", (sink.term, sink.aside))
         if c_type(term.dtype).kind == "f":
-            first_nan = ir.Operation(
-                "bool", "logical_and",
-                (ir.Operation("bool", "isnan", (candidate,)),
-                 ir.Operation("bool", "logical_not", (ir.Operation("bool", "isnan", (sink.best,)),))),
-            )  # fmt: skip
-            better = ir.Operation("bool", "logical_or", (better, first_nan))
+            first_nan = _operation("logical_and", _operation("isnan", sink.term), _not(_operation("isnan", sink.aside)))
+            better = _operation("logical_or", better, first_nan)
         position: ir.Expr = ir.index(0)
         for i, extent in zip(reduction.over, reduction.extents, strict=True):
             position = add(multiply(position, extent), i)
         if self.flat:
             position = LOOP_INDICES[0]
         return [
-            ir.Declare(candidate, term),
-            ir.If(better, (ir.Assign(sink.best, candidate), ir.Assign(sink.var, position))),
+            ir.Declare(sink.term, term),
+            ir.If(better, (ir.Assign(sink.aside, sink.term), ir.Assign(sink.var, position))),
         ]
 
     def _is_inlined(self, value: Value) -> bool:
@@ -513,14 +527,42 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((k for k, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))  # noqa: B905
 
 
+def _operation(name: str, *args: ir.Expr) -> ir.Expr:
+    return ir.Operation("bool", name, args)
+
+
+def _not(e: ir.Expr) -> ir.Expr:
+    return _operation("logical_not", e)
+
+
 def _start(sink: Accumulation) -> list[ir.Stmt]:
+    """The locals of a reduction, as they are before the first term."""
     reduction = sink.reduction
-    if reduction.kind in REDUCTIONS:
-        return [ir.Declare(sink.var, identity(reduction.kind, sink.var.dtype), mutable=True)]
+    if reduction.kind in BEST_SO_FAR:
+        return [
+            ir.Declare(sink.aside, identity(BEST_SO_FAR[reduction.kind], sink.aside.dtype), mutable=True),
+            ir.Declare(sink.var, ir.Literal(sink.var.dtype, 0), mutable=True),
+        ]
+    aside = [ir.Declare(sink.aside, ir.Literal("bool", False), mutable=True)] if sink.avoids_nan else []
+    return [ir.Declare(sink.var, identity(reduction.kind, sink.var.dtype), mutable=True), *aside]
+
+
+def _compare(sink: Accumulation, term: ir.Expr) -> list[ir.Stmt]:
+    """One more term of a largest or smallest float: a NaN compares false, and is noted."""
+    order = (sink.var, sink.term) if sink.reduction.kind == "maximum" else (sink.term, sink.var)
     return [
-        ir.Declare(sink.best, identity(BEST_SO_FAR[reduction.kind], sink.best.dtype), mutable=True),
-        ir.Declare(sink.var, ir.Literal(sink.var.dtype, 0), mutable=True),
+        ir.Declare(sink.term, term),
+        ir.Assign(sink.var, ir.Select(sink.var.dtype, _operation("lt", *order), sink.term, sink.var)),
+        ir.Assign(sink.aside, _operation("logical_or", sink.aside, _operation("isnan", sink.term))),
     ]
+
+
+def _finish(sink: Accumulation) -> list[ir.Stmt]:
+    """What is left to do after the last term."""
+    if not sink.avoids_nan:
+        return []
+    dtype = sink.var.dtype
+    return [ir.Assign(sink.var, ir.Select(dtype, sink.aside, ir.Literal(dtype, float("nan")), sink.var))]
 
 
 def _loop(depth: int, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequence[Sink]) -> ir.For:
@@ -529,6 +571,7 @@ def _loop(depth: int, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequenc
     carried = [s for s in sinks if isinstance(s, Accumulation) and s.complete <= depth]
     plain = all(isinstance(s, (ir.Declare, ir.Assign, ir.Store, ir.SourceLine)) for s in body)
     moves = all(index in set(walk(s.offset)) for s in sinks if isinstance(s, Write))
-    simd = plain and moves and all(s.reduction.kind in ("add", "mul") for s in carried)
-    sums = tuple(("+" if s.reduction.kind == "add" else "*", s.var) for s in carried) if simd else ()
-    return ir.For(index, extent, body, simd, sums)
+    simd = plain and moves and all(s.reduction.kind in LANES for s in carried)
+    sums = [(LANES[s.reduction.kind], s.var) for s in carried] if simd else []
+    sums += [("|", s.aside) for s in carried if simd and s.avoids_nan]
+    return ir.For(index, extent, body, simd, tuple(sums))

@@ -72,7 +72,7 @@ class Names:
         stem = identifier(name, default)
         text = stem
         while not self._is_free(text):
-            number = self._next.get(stem, 1) + 1
+            number = 1 + max(names._next.get(stem, 1) for names in (self, self._outer or self))
             self._next[stem] = number
             text = f"{stem}_{number}"
         self.take(text)

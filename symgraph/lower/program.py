@@ -291,9 +291,9 @@ class _Lowering:
         out: list[ir.Stmt] = []
         offset: ir.Expr = ir.index(0)
         starts: list[ir.Expr] = []
-        for slot in self.layout.slots:
+        for size in self.layout.slots:
             starts.append(offset)
-            offset = self.sizes.layout(offset, slot.bytes, ALIGNMENT)
+            offset = self.sizes.layout(offset, size, ALIGNMENT)
         self.workspace_position = self.sizes.finish(offset)
         for x, slot in self.layout.slot_of.items():
             if x not in self.layout.shares:

@@ -43,6 +43,7 @@ class Sizes:
                 self._given[x, axis] = ir.Var(ir.INDEX, names.fresh(f"{buffers[x].name}_{axis}"))
         self._derived: dict[Variable, ir.Var] = {}
         self._vars: list[ir.Var] = []
+        self._positions = {var: k for k, var in enumerate(self._given.values())}
         self._exprs: dict[Variable, tuple[ir.Expr, int]] = {}
         self.plan: list[ir.Stmt] = []
         self.reads_values = False
@@ -80,7 +81,7 @@ class Sizes:
 
     def position_of(self, size: ir.Expr) -> int:
         """Where in the array a size stands."""
-        return [*self._given.values(), *self._vars].index(size)  # type: ignore[arg-type]
+        return self._positions[size]  # type: ignore[index]
 
     def raw(self, n: Variable) -> ir.Expr:
         """An integer or bool scalar as an expression over the sizes given, without regard to what it is declared equal to.
@@ -138,4 +139,5 @@ class Sizes:
         var = ir.Var(ir.INDEX, self._names.fresh(name, "n"))
         self.plan.append(ir.Declare(var, expr))
         self._vars.append(var)
+        self._positions[var] = len(self._positions)
         return var
