@@ -59,7 +59,7 @@ def decisions(schedule: Schedule, layout: Layout) -> Decisions:
         dict(layout.obstacles),
         dict(layout.shares),
         tuple(layout.arguments),
-        tuple(Block(expression(slot.bytes), tuple(values)) for slot, values in zip(layout.slots, kept, strict=True)),
+        tuple(Block(expression(slot), tuple(values)) for slot, values in zip(layout.slots, kept, strict=True)),
     )
 
 
