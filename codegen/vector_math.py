@@ -84,9 +84,9 @@ _COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {
 # The format, and constants split so that a whole number below 2^11 (in float32 2^8) times the first part is exact.
 _FORMATS = {
     "float64": dict(
-        mantissa=52, one="0x3ff0000000000000", root_half="0x3fe6a09e667f3bcd", fraction="0xfffffffffffff",
-        upper="0xfffffffff8000000", to_integer="0x1.8p52", whole="0x1p52", whole_bits="0x4330000000000000",
-        bias="0x1.00000000003ffp52", half_bits="0x3fe0000000000000",
+        mantissa=52, half_bits="0x3fe0000000000000", one="0x3ff0000000000000", two="0x4000000000000000",
+        root_half="0x3fe6a09e667f3bcd", fraction="0xfffffffffffff", upper="0xfffffffff8000000",
+        to_integer="0x1.8p52", whole="0x1p52", whole_bits="0x4330000000000000", bias="0x1.00000000003ffp52",
         least="0x1p-1022", lift="0x1p54", lifted="54.0", bound="800.0", tiny="0x1p-54", shrink="0x1p-100",
         log2e="0x1.71547652b82fep+0", ln2="0x1.62e42fefa39efp-1",
         ln2_high="0x1.62e42fefa38p-1", ln2_low="0x1.ef35793c7673p-45",
@@ -97,9 +97,9 @@ _FORMATS = {
         erf_end="6.0", erfc_end="28.0", erfc_middle="4.0",
     ),
     "float32": dict(
-        mantissa=23, one="0x3f800000", root_half="0x3f3504f3", fraction="0x7fffff",
-        upper="0xfffff000", to_integer="0x1.8p23f", whole="0x1p23f", whole_bits="0x4b000000",
-        bias="0x1.0000fep23f", half_bits="0x3f000000",
+        mantissa=23, half_bits="0x3f000000", one="0x3f800000", two="0x40000000",
+        root_half="0x3f3504f3", fraction="0x7fffff", upper="0xfffff000",
+        to_integer="0x1.8p23f", whole="0x1p23f", whole_bits="0x4b000000", bias="0x1.0000fep23f",
         least="0x1p-126f", lift="0x1p25f", lifted="25.0f", bound="110.0f", tiny="0x1p-25f", shrink="0x1p-30f",
         log2e="0x1.715476p+0f", ln2="0x1.62e43p-1f",
         ln2_high="0x1.62e4p-1f", ln2_low="0x1.7f7d1cp-20f",
@@ -195,8 +195,9 @@ SG_INLINE $T sg_exp2_$s($T x)
     const $T y = sg_clamp_$s(x, 2 * $bound), shifted = y + $to_integer;
     return sg_exp_reduced_$s((y - (shifted - $to_integer)) * $ln2, shifted, 1);
 }""",
-    "expm1": """
-SG_INLINE $T sg_expm1_$s($T x)
+    "expm1_value": """
+/* exp(x) - 1, but for the sign of 0. */
+SG_INLINE $T sg_expm1_value_$s($T x)
 {
     const $T low = -$expm1_end / 2 > x ? -$expm1_end / 2 : x, y = $expm1_end < low ? $expm1_end : low;
     const $T shifted = sg_muladd_$s(y, $log2e, $to_integer), n = shifted - $to_integer;
@@ -205,6 +206,11 @@ SG_INLINE $T sg_expm1_$s($T x)
     const $T e = sg_muladd_$s(r * r, p, r);
     const $T scale = sg_of_bits_$s((sg_bits_$s(shifted) << $mantissa) + $half_bits);
     return n == 0 ? e : 2 * sg_muladd_$s(scale, e, scale - $half);
+}""",
+    "expm1": """
+SG_INLINE $T sg_expm1_$s($T x)
+{
+    return copysign$m(sg_expm1_value_$s(x), x);
 }""",
     "exponent": """
 /* n where x = 2^n m, for a positive normal x and m between sqrt(1/2) and sqrt(2). */
@@ -267,8 +273,8 @@ SG_INLINE $T sg_log10_$s($T x)
 SG_INLINE $T sg_log1p_$s($T x)
 {
     const $T u = 1 + x, v = u - 1, tail = (1 - (u - v)) + (x - v), n = sg_exponent_$s(u);
-    const $T inverse = sg_of_bits_$s($one - (sg_bits_$s(n + $to_integer) << $mantissa));
-    const $T value = sg_log_reduced_$s(sg_muladd_$s(tail, inverse, sg_significand_$s(u) - 1), n);
+    const $T inverse = sg_of_bits_$s($two - (sg_bits_$s(n + $to_integer) << $mantissa));
+    const $T value = sg_log_reduced_$s(sg_muladd_$s($half * tail, inverse, sg_significand_$s(u) - 1), n);
     return fabs$m(x) < $tiny ? x : sg_log_edges_$s(u, value);
 }""",
     "sigmoid": """
@@ -280,7 +286,7 @@ SG_INLINE $T sg_sigmoid_$s($T x)
     "tanh": """
 SG_INLINE $T sg_tanh_$s($T x)
 {
-    const $T a = fabs$m(x), e = sg_expm1_$s(2 * ($tanh_end < a ? $tanh_end : a));
+    const $T a = fabs$m(x), e = sg_expm1_value_$s(2 * ($tanh_end < a ? $tanh_end : a));
     return copysign$m(e / (e + 2), x);
 }""",
     "sinh": """
@@ -315,15 +321,15 @@ SG_INLINE $T sg_arccosh_$s($T x)
     "arctanh": """
 SG_INLINE $T sg_arctanh_$s($T x)
 {
-    const $T a = fabs$m(x);
-    return copysign$m($half * sg_log1p_$s(2 * a + 2 * a * a / (1 - a)), x);
+    const $T a = fabs$m(x), value = $half * sg_log1p_$s(2 * a + 2 * a * a / (1 - a));
+    return copysign$m(a > 1 ? NAN : value, x);
 }""",
     "erf": """
 SG_INLINE $T sg_erf_$s($T x)
 {
     const $T a = fabs$m(x), r = $erf_end < a ? $erf_end : a;
     $erf_polynomial
-    return copysign$m(sg_expm1_$s(r * p), x);
+    return copysign$m(sg_expm1_value_$s(r * p), x);
 }""",
     "erfc": """
 SG_INLINE $T sg_erfc_$s($T x)
@@ -366,9 +372,9 @@ $usual_value
     const $T sign = copysign$m(1, x), size = fabs$m(y), half = size / 2;
     const bool whole = (size >= $whole) | ((size + $whole) - $whole == size);
     const bool odd = whole & (size < 2 * $whole) & ((half + $whole) - $whole != half);
-    const $T edge = y > 0 ? a : a == 0 ? INFINITY : $zero, value = (a == 0) | (a == INFINITY) ? edge : usual;
-    const $T known = (x < 0) & (a < INFINITY) & !whole ? NAN : odd ? sign * value : value;
-    return (y == 0) | (x == 1) ? 1 : (x != x) | (y != y) ? NAN : known;
+    const $T edge = y > 0 ? a : a == 0 ? INFINITY : $zero, value = ((a == 0) | (a == INFINITY)) ? edge : usual;
+    const $T known = ((x < 0) & (a < INFINITY) & !whole) ? NAN : odd ? sign * value : value;
+    return ((y == 0) | (x == 1)) ? 1 : ((x != x) | (y != y)) ? NAN : known;
 }"""
 
 _USUAL_POWER = {
