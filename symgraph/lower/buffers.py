@@ -68,6 +68,8 @@ class LayoutPlanner:
         for x in (*results.values(), *updates.values()):
             self.read_at.setdefault(self.root(x), []).append(end)
         self.layout = Layout()
+        self._wanted = {self.root(x) for x in results.values()}
+        self._passed_on = {self.root(x) for x in updates.values()}
         self._busy: list[tuple[int, int]] = []  # a heap of (first step at which it may be taken again, number) of slots
         self._free: dict[ir.Expr | None, list[int]] = {}  # by kind, heaps of the numbers of slots that may be taken
 
@@ -132,9 +134,9 @@ class LayoutPlanner:
             return Obstacle("a check after it may fail, and then nothing may have changed")
         if self.shapes.of(new) != self.shapes.of(shared):
             return Obstacle("its new value is made with other lengths")
-        if any(self.root(x) is shared for x in self.results.values()):
+        if shared in self._wanted:
             return Obstacle("its old value is an output")
-        if any(self.root(x) is shared for x in self.updates.values()):
+        if shared in self._passed_on:
             return Obstacle("its old value becomes that of another")
         if any(k > made for k in self.read_at.get(shared, ())):
             return Obstacle("a later step reads its old value")
@@ -191,10 +193,9 @@ class LayoutPlanner:
         """Memory for what has none yet, in the order of the steps; a slot is taken again once its values are dead."""
         layout = self.layout
         groups: dict[Variable, list[Variable]] = {}
+        first_of: dict[Variable, Variable] = {}
         for x in sorted(self.made_at, key=self.made_at.__getitem__):
-            first = x
-            while first in layout.shares:
-                first = layout.shares[first]
+            first = first_of[x] = first_of[layout.shares[x]] if x in layout.shares else x
             groups.setdefault(first, []).append(x)
         for first, members in groups.items():
             if first not in self.schedule.stored or first in layout.in_place:
