@@ -25,7 +25,7 @@ from codegen.operations import (
     spelling,
 )
 from codegen.runtime import is_routine, routines, take_blas
-from codegen.visit import expressions, free_variables, statements
+from codegen.visit import expressions, free_variables, statements, walk
 
 INDENT = "    "
 OWN_LINES = "#line @"  # stands where the C counts its own lines again
@@ -196,7 +196,13 @@ def _is_plain_comparison(e: ir.Operation, is_equality: bool) -> bool:
         return is_equality and left != right and not isinstance(left, ir.Literal) and not isinstance(right, ir.Literal)
     if is_equality and isinstance(left, (ir.Var, ir.Load)) and isinstance(right, ir.Literal):
         return True
-    return left != right and _is_plain_operand(left, right) and _is_plain_operand(right, left)
+    return not _have_same_parts(left, right) and _is_plain_operand(left, right) and _is_plain_operand(right, left)
+
+
+def _have_same_parts(left: ir.Expr, right: ir.Expr) -> bool:
+    """Whether two expressions may be equal but for the order of operands."""
+    mine, others = ({part for part in walk(e) if not isinstance(part, ir.Operation)} for e in (left, right))
+    return mine == others
 
 
 def _is_plain_operand(e: ir.Expr, other: ir.Expr) -> bool:

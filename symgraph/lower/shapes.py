@@ -114,7 +114,8 @@ class Shapes:
         if isinstance(node.op, Elementwise) and node.op.function in REFLEXIVE and inputs[0] is inputs[1]:
             self.values[x] = self._leaf(Constant(as_constant(True)))
             return
-        key = (node.op, inputs)
+        commutes = isinstance(node.op, Elementwise) and node.op.function.commutative
+        key = (node.op, tuple(sorted(inputs, key=id)) if commutes else inputs)
         if key not in self._numbered:
             new = Apply(node.op, inputs, x.origin, x.name).output if inputs != node.inputs else x
             self._numbered[key] = self.values[new] = new

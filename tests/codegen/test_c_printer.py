@@ -111,6 +111,7 @@ x = ir.Buffer("x", "float64")
     (test("lt", s, number(126, "int8")), "s < 126"),
     (test("gt", p, number(True, "bool")), "sg_gt_b(p, true)"),
     (test("eq", n, n), "sg_eq_i64(n, n)"),
+    (test("eq", k * n, n * k), "sg_eq_i64(k * n, n * k)"),
     (test("lt", ir.Cast("int64", s), n), "(int64_t)s < n"),
     (test("lt", ir.Cast("int64", s), ir.index(5)), "(int64_t)s < 5"),
     (test("lt", ir.Cast("int64", s), ir.index(200)), "sg_lt_i64((int64_t)s, 200)"),
