@@ -59,6 +59,9 @@ class Variable(Syntax):
     def __str__(self) -> str:
         return str(SYNTAX["str"](self))
 
+    def _repr_latex_(self) -> str:
+        return str(SYNTAX["latex"](self))
+
 
 NEW_VARIABLE.append(Variable)
 
@@ -277,6 +280,13 @@ class Op:
         all_axes = operands and getattr(self, "axes", None) == tuple(range(operands[0].type.ndim))
         parameters = [text for text in self.parameters if not (all_axes and text.startswith("axis="))]
         return f"{self.label}({', '.join(arguments + parameters)})"
+
+    def latex(self, *operands: Written) -> str | tuple[str, str] | None:
+        """How TeX writes the op, as for `format`: a text that binds as an atom, or (text, its level).
+
+        By default None: as `format` writes it, in typewriter. The levels are those of `symgraph.latex`.
+        """
+        return None
 
 
 def located(error: GraphError, inputs: Sequence[Variable], origin: Origin) -> GraphError:

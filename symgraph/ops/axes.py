@@ -61,6 +61,13 @@ class DimShuffle(Op):
             return f"{x:atom}.T"
         return f"{x:atom}.dimshuffle({', '.join(repr(a) for a in self.order)})"
 
+    def latex(self, x: Written) -> str | tuple[str, str] | None:
+        """A transpose, or nothing but the operand where broadcasting would do the same."""
+        if self.order == (1, 0):
+            return rf"{x:atom}^{{\top}}", "power"
+        kept = tuple(range(x.type.ndim))
+        return f"{x:atom}" if self.order[len(self.order) - len(kept) :] == kept else None
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         x = np.random.default_rng(0).normal(size=(2, 1, 3))

@@ -27,6 +27,7 @@ from symgraph.graph.node import (
 from symgraph.graph.printing import infix
 from symgraph.graph.types import DTYPES, TensorType, broadcast_shapes, format_shape
 from symgraph.graph.values import as_constant
+from symgraph.latex import scalar_latex
 from symgraph.ops.elementary import switch
 from symgraph.ops.scalar import NODE_BUILDER, SCALAR_FUNCTIONS, ScalarFunction, Weak
 
@@ -50,6 +51,9 @@ class Elementwise(Op):
     def format(self, *operands: Written) -> str | tuple[str, str]:
         symbol = self.function.infix
         return infix(symbol, *operands) if symbol else super().format(*operands)
+
+    def latex(self, *operands: Written) -> str | tuple[str, str]:
+        return scalar_latex(self.function.name, *operands)
 
     def infer_type(self, *types: TensorType) -> TensorType:
         dtype = self.function.types(tuple(t.dtype for t in types))[-1]
@@ -193,6 +197,10 @@ class Cast(Op):
     def element(self, index: tuple[ir.Expr, ...], x: Operand) -> ir.Expr:
         value = x[index]
         return ir.Cast(self.dtype, value)
+
+    def latex(self, x: Written) -> str | None:
+        """Nothing but the operand where only the way changes in which numbers are stored."""
+        return f"{x:atom}" if self.dtype.startswith("float") else None
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

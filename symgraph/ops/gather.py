@@ -135,6 +135,10 @@ class Take(Op):
         x, *indices = operands
         return f"{x:atom}{self.places.text(x.type.ndim, [f'{i}' for i in indices])}"
 
+    def latex(self, *operands: Written) -> str:
+        x, *indices = operands
+        return f"{{{x:atom}}}_{{{self.places.text(x.type.ndim, [f'{i}' for i in indices])[1:-1]}}}"
+
     def infer_type(self, x: TensorType, *indices: TensorType) -> TensorType:
         return TensorType(x.dtype, self.places.infer_shape(x, indices))
 

@@ -50,6 +50,10 @@ class Subtensor(Op):
         x, *scalars = operands
         return f"{x:atom}{self.brackets.text([f'{s}' for s in scalars])}"
 
+    def latex(self, *operands: Written) -> str:
+        x, *scalars = operands
+        return f"{{{x:atom}}}_{{{self.brackets.text([f'{s}' for s in scalars])[1:-1]}}}"
+
     def infer_type(self, x: TensorType, *scalars: TensorType) -> TensorType:
         return TensorType(x.dtype, self.brackets.infer_shape(x, scalars, 1))
 

@@ -59,6 +59,9 @@ class Length(Op):
     def format(self, x: Written) -> str:
         return f"{x:atom}.shape[{self.axis}]"
 
+    def latex(self, x: Written) -> str:
+        return rf"\operatorname{{len}}_{{{self.axis}}}\left({x}\right)"
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         for axis in (0, 1):

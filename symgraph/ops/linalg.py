@@ -38,6 +38,9 @@ class Dot(Op):
     def format(self, *operands: Written) -> str | tuple[str, str]:
         return infix("@", *operands)
 
+    def latex(self, a: Written, b: Written) -> tuple[str, str]:
+        return rf"{a:unary} \, {b:power}", "unary"
+
     def infer_type(self, a: TensorType, b: TensorType) -> TensorType:
         return TensorType(a.dtype, _product_shape(a, b, 0, 1))
 
@@ -82,6 +85,9 @@ class InnerProduct(Op):
 
     def format(self, *operands: Written) -> str | tuple[str, str]:
         return infix("@", *operands)
+
+    def latex(self, a: Written, b: Written) -> tuple[str, str]:
+        return rf"{a:unary} \cdot {b:power}", "unary"
 
     def infer_type(self, a: TensorType, b: TensorType) -> TensorType:
         if a.ndim != 1 or b.ndim != 1:
@@ -129,6 +135,10 @@ class Gemm(Op):
     def format(self, *operands: Written) -> str | tuple[str, str]:
         c, alpha, a, b, beta = operands
         return f"{beta:product} * {c:unary} + {alpha:product} * ({a:product} @ {b:unary})", "sum"
+
+    def latex(self, *operands: Written) -> tuple[str, str]:
+        c, alpha, a, b, beta = operands
+        return rf"{beta:unary} \cdot {c:power} + {alpha:unary} \cdot {a:power} \, {b:power}", "sum"
 
     def infer_type(self, *types: TensorType) -> TensorType:
         c, alpha, a, b, beta = types
@@ -389,6 +399,9 @@ class MatMul(Op):
 
     def format(self, *operands: Written) -> str | tuple[str, str]:
         return infix("@", *operands)
+
+    def latex(self, a: Written, b: Written) -> tuple[str, str]:
+        return rf"{a:unary} \, {b:power}", "unary"
 
     def infer_type(self, a: TensorType, b: TensorType) -> TensorType:
         if a.ndim < 2 or b.ndim < 2:

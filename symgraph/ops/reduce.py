@@ -16,8 +16,9 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from codegen import ir
 from symgraph.errors import DtypeError, ShapeError
-from symgraph.graph.node import Constant, Example, Op, Operand, Same, Sized, Variable, as_variable
+from symgraph.graph.node import Constant, Example, Op, Operand, Same, Sized, Variable, Written, as_variable
 from symgraph.graph.types import FLOATS, TensorType
+from symgraph.latex import over
 from symgraph.ops.creation import dtype_name, eye, zeros_like
 from symgraph.ops.elementary import abs, eq, gt, maximum, neq, power, sqr, sqrt, switch, true_divide
 from symgraph.ops.elementwise import cast
@@ -115,6 +116,9 @@ class Sum(Reduction, Op):
     def element(self, index: tuple[ir.Expr, ...], x: Operand) -> ir.Expr:
         return _accumulate(self, "add", index, x)
 
+    def latex(self, x: Written) -> tuple[str, str]:
+        return f"{over('sum', self.axes, x)} {x:product}", "product"
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         for axes, x in _samples(empty=True):
@@ -149,6 +153,9 @@ class Prod(Reduction, Op):
 
     def element(self, index: tuple[ir.Expr, ...], x: Operand) -> ir.Expr:
         return _accumulate(self, "mul", index, x)
+
+    def latex(self, x: Written) -> tuple[str, str]:
+        return f"{over('prod', self.axes, x)} {x:product}", "product"
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -234,6 +241,10 @@ class _Extremum(NeedsElements):
     def element(self, index: tuple[ir.Expr, ...], x: Operand) -> ir.Expr:
         kind = self.kind_of_bool if x.type.dtype == "bool" else self.kind
         return self.combine(x.type.dtype, kind, x[index], index, x)
+
+    def latex(self, *operands: Written) -> str:
+        (x,) = operands
+        return rf"{over(type(self).__name__.lower(), self.axes, x)}\left({x}\right)"
 
 
 class Max(_Extremum, Op):
