@@ -20,6 +20,7 @@ from symgraph.function import Function, function
 from symgraph.grad import grad
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import debugprint, pp
+from symgraph.latex import latex
 from symgraph.ops.creation import shared
 from symgraph.options import config
 from symgraph.signature import In, Out

@@ -44,6 +44,7 @@ symgraph/graph/traverse
 symgraph/graph/assigned
 symgraph/graph/printing
 symgraph/graph/__init__
+symgraph/latex
 
 symgraph/grad
 symgraph/interpreter
