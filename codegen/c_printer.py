@@ -28,6 +28,7 @@ from codegen.runtime import is_routine, routines, take_blas
 from codegen.visit import expressions, free_variables, statements, walk
 
 INDENT = "    "
+LONG = 400  # lines of a function from which on it is not optimized
 OWN_LINES = "#line @"  # stands where the C counts its own lines again
 
 _HEADER = """\
@@ -51,6 +52,17 @@ _HEADER = """\
 #else
 #define SG_KERNEL static
 #define SG_INLINE static inline
+#endif"""
+
+
+_PLAIN = """\
+/* A long function that only calls kernels is not optimized: it would take the compiler more than linear time. */
+#if defined(__clang__)
+#define SG_PLAIN __attribute__((optnone))
+#elif defined(__GNUC__)
+#define SG_PLAIN __attribute__((optimize("O0")))
+#else
+#define SG_PLAIN
 #endif"""
 
 
@@ -79,15 +91,16 @@ def print_program(program: ir.Program) -> str:
     Raises TypeError for a node that should have been lowered before.
     """
     bodies = [program.plan, program.run, *(kernel.body for kernel in program.kernels)]
+    entries = [_plan(program), _run(program)]
     parts = [
         comment(program.comment or program.name),
         _HEADER,
+        *([_PLAIN] if any("\nSG_PLAIN\n" in part for part in entries) else []),
         *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *_helpers(bodies),
         *routines(_called_routines(bodies), program.name),
         *(_kernel(kernel) for kernel in program.kernels),
-        _plan(program),
-        _run(program),
+        *entries,
     ]
     if program.uses_blas:
         parts.append(take_blas(program.name))
@@ -392,7 +405,8 @@ def _kernel(kernel: ir.Kernel) -> str:
 
 
 def _plan(program: ir.Program) -> str:
-    values = [f for f in program.arrays if any(f.buffer.name == b for b in _loaded(program.plan))]
+    loaded = _loaded(program.plan)
+    values = [f for f in program.arrays if f.buffer.name in loaded]
     used = {v.name for v in free_variables(program.plan)}
     body = [
         *_unpacked_arrays(program, {f.buffer.name for f in values}),
@@ -405,7 +419,8 @@ def _plan(program: ir.Program) -> str:
     if not any("sizes" in line for line in body):
         body.insert(0, f"{INDENT}(void)sizes;")
     note = comment("Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed.")
-    return "\n".join([note, f"int {program.name}_plan(void *const *arrays, int64_t *sizes)", "{", *body, "}"])
+    head = f"int {program.name}_plan(void *const *arrays, int64_t *sizes)"
+    return "\n".join([note, *_plain(body), head, "{", *body, "}"])
 
 
 def _run(program: ir.Program) -> str:
@@ -421,7 +436,13 @@ def _run(program: ir.Program) -> str:
     text = "\n".join(body)
     unused = [f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if not re.search(rf"\b{name}\b", text)]
     head = f"int {program.name}(void *const *arrays, const int64_t *sizes, void *workspace)"
-    return "\n".join([comment("Computes everything; the sizes are those that the plan left."), head, "{", *unused, *body, "}"])
+    note = comment("Computes everything; the sizes are those that the plan left.")
+    return "\n".join([note, *_plain(body), head, "{", *unused, *body, "}"])
+
+
+def _plain(body: Sequence[str]) -> list[str]:
+    """What stands before a function that calls others or computes sizes, and is too long to be worth optimizing."""
+    return ["SG_PLAIN"] if len(body) > LONG else []
 
 
 def _unpacked_arrays(program: ir.Program, wanted: set[str]) -> Iterator[str]:
