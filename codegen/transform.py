@@ -1,4 +1,4 @@
-"""Kernel to kernel: equal ones are emitted once."""
+"""Kernel to kernel: what differs between calls becomes an argument, and equal kernels are emitted once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,49 @@ from dataclasses import replace
 
 from codegen import ir
 from codegen.dtypes import literal
-from codegen.visit import rebuild
+from codegen.visit import expressions, rebuild, statements, walk, with_expressions
+
+
+def lift_offsets(kernel: ir.Kernel) -> tuple[ir.Kernel, dict[str, ir.Expr]]:
+    """The kernel with arrays that it reads from some element on starting there; the offsets are for the call to add.
+
+    `v[20 + i]` becomes `v[i]`, so that kernels for the rows of one array are equal.
+    """
+    starts: dict[str, ir.Expr | None] = {}
+    for e in expressions(kernel.body):
+        if isinstance(e, ir.Load):
+            start = _start(e.offset, kernel)
+            known = starts.setdefault(e.buffer.name, start)
+            if known != start:
+                starts[e.buffer.name] = None
+    written = {s.buffer.name for s in statements(kernel.body) if isinstance(s, ir.Store)}
+    lifted = {name: start for name, start in starts.items() if start is not None and name not in written}
+    if not lifted:
+        return kernel, {}
+
+    def change(e: ir.Expr) -> ir.Expr | None:
+        if isinstance(e, ir.Load) and e.buffer.name in lifted:
+            return replace(e, offset=rebuild(_without(e.offset, lifted[e.buffer.name]), change))
+        return None
+
+    return replace(kernel, body=tuple(with_expressions(s, lambda e: rebuild(e, change)) for s in kernel.body)), lifted
+
+
+def _start(offset: ir.Expr, kernel: ir.Kernel) -> ir.Expr | None:
+    """The part of an offset that is the same in all iterations, if it is a first or last summand."""
+    params = {p for p in kernel.params if isinstance(p, ir.Var)}
+    match offset:
+        case ir.Operation(_, "add", (left, right)):
+            for part in (left, right):
+                if all(isinstance(e, (ir.Literal, ir.Operation)) or e in params for e in walk(part)):
+                    return part
+    return None
+
+
+def _without(offset: ir.Expr, start: ir.Expr) -> ir.Expr:
+    assert isinstance(offset, ir.Operation)
+    left, right = offset.args
+    return right if left == start else left
 
 
 def share_kernels(kernels: Sequence[ir.Kernel], run: Sequence[ir.Stmt]) -> tuple[list[ir.Kernel], list[ir.Stmt]]:

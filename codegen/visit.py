@@ -60,6 +60,27 @@ def rebuild(expr: ir.Expr, change: Callable[[ir.Expr], ir.Expr | None]) -> ir.Ex
     return expr
 
 
+def with_expressions(stmt: ir.Stmt, change: Callable[[ir.Expr], ir.Expr]) -> ir.Stmt:
+    """A statement of a kernel with `change` applied to every expression in it, whole."""
+
+    def inner(body: Iterable[ir.Stmt]) -> tuple[ir.Stmt, ...]:
+        return tuple(with_expressions(s, change) for s in body)
+
+    match stmt:
+        case ir.Declare(_, value) | ir.Assign(_, value):
+            return replace(stmt, value=change(value))
+        case ir.Store(_, offset, value):
+            return replace(stmt, offset=change(offset), value=change(value))
+        case ir.For(_, extent, body):
+            return replace(stmt, extent=change(extent), body=inner(body))
+        case ir.If(condition, body, orelse):
+            return replace(stmt, condition=change(condition), body=inner(body), orelse=inner(orelse))
+        case ir.Call(_, args):
+            changed = (replace(a, offset=change(a.offset)) if isinstance(a, ir.Pointer) else change(a) for a in args)
+            return replace(stmt, args=tuple(changed))
+    return stmt
+
+
 def statements(body: Iterable[ir.Stmt]) -> Iterator[ir.Stmt]:
     """Statements and those inside them, in order."""
     for stmt in body:

@@ -9,7 +9,7 @@ from codegen import ir
 from codegen.c_printer import expression
 from codegen.cost import Cost, cost
 from codegen.runtime import is_routine
-from codegen.transform import share_kernels
+from codegen.transform import lift_offsets, share_kernels
 from codegen.visit import buffers, free_variables, statements
 from symgraph.graph.node import Apply, Constant, Variable
 from symgraph.graph.printing import excerpt
@@ -42,6 +42,7 @@ class Step:
     name: of the kernel or routine in C
     made: the variables it computes, in order; `stored`: those of them that go to memory
     text: what it computes, a line for each stored value
+    kind: "nest" for values fused in common loops, "loops" for an op that brings its own, "call" for a library routine
     """
 
     name: str
@@ -49,6 +50,7 @@ class Step:
     stored: tuple[Variable, ...]
     text: str
     cost: Cost
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class _Lowering:
         self.updates = _computed(updates)
         roots = [*outputs, *(new for _, new in self.updates)]
         self.inputs, self.shared = tuple(inputs), tuple(shared)
+        conditions = [_computed_by_a_step(c) for c in conditions]
         leaves = [*inputs, *shared, *(x for x in (*roots, *conditions) if isinstance(x, Constant))]
         self.shapes: Shapes = infer_shapes([*conditions, *roots], leaves, written)
         self.shapes.conditions += [(self.shapes.merged(c), None) for c in conditions]
@@ -202,12 +205,14 @@ class _Lowering:
             price = cost(body, {kernel.name: kernel for kernel in self.kernels[-1:]})
             self._explain(name, f"{text}\n{price}")
             out += [ir.Timed(len(self.done), tuple(body))] if self.profile else body
-            self.done.append(Step(name, tuple(made), stored, text, price))
+            kind = "nest" if isinstance(step, Region) else "call" if is_routine(name) else "loops"
+            self.done.append(Step(name, tuple(made), stored, text, price, kind))
             for condition in [c for c in made if c in pending]:
                 del pending[condition]
                 holds = ir.Load("bool", self._buffer(condition), ir.index(0))
                 out.append(ir.If(ir.Operation("bool", "logical_not", (holds,)), (ir.Fail(code),)))
                 code += 1
+        assert not pending, "a condition that no step computes"
         return out
 
     def _explain(self, name: str, text: str) -> None:
@@ -221,9 +226,13 @@ class _Lowering:
             region, self.schedule.bodies, stored, self.elements, lambda x: self._buffer(x).name, self.layout.in_place,
             name=self.names.fresh(self._nest_name(stored)), names=self.names, lines=self.lines,
         )  # fmt: skip
-        self.kernels.append(nest.kernel)
-        args = [ir.Pointer(self._buffer(x), ir.index(0)) for x in nest.arrays]
-        return nest.kernel.name, [ir.Call(nest.kernel.name, (*args, *nest.sizes))]
+        kernel, starts = lift_offsets(nest.kernel)
+        used = free_variables(kernel.body)
+        kernel = replace(kernel, params=tuple(p for p in kernel.params if isinstance(p, ir.Buffer) or p in used))
+        self.kernels.append(kernel)
+        pointers = (ir.Pointer(self._buffer(x), ir.index(0)) for x in nest.arrays)
+        args = [replace(p, offset=starts.get(p.buffer.name, p.offset)) for p in pointers]
+        return kernel.name, [ir.Call(kernel.name, (*args, *(size for size in nest.sizes if size in used)))]
 
     def _nest_name(self, stored: Sequence[Variable]) -> str:
         made = [x.name for x in stored if x.name and x not in self.layout.in_place]
@@ -457,6 +466,12 @@ def _computed(updates: Sequence[tuple[Variable, Variable]]) -> tuple[tuple[Varia
         (s, x if _memory(x) is s or _memory(x) not in state else Apply(Cast(x.dtype), (x,), x.origin).output)
         for s, x in updates
     )
+
+
+def _computed_by_a_step(condition: Variable) -> Variable:
+    """The condition, by a node of its own if it is the memory of another value: it is checked after the step that makes it."""
+    is_alias = condition.owner is not None and condition.owner.op.alias
+    return Apply(Cast("bool"), (condition,), condition.origin).output if is_alias else condition
 
 
 def _memory(x: Variable) -> Variable:

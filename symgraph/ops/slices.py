@@ -252,6 +252,23 @@ class Region:
             result.append(start if isinstance(part, Point) else taken)
         return tuple(result)
 
+    def text(self, bounds: Iterable[str]) -> str:
+        """The brackets, as `[i, 2:2 + n]`, with the bounds as texts."""
+        bounds = iter(bounds)
+        entries = []
+        for part in self.parts:
+            if isinstance(part, Whole):
+                entries.append(":")
+                continue
+            start = next(bounds)
+            if isinstance(part, Point):
+                entries.append(start)
+                continue
+            count = next(bounds) if part.length is None else str(part.length)
+            steps = "" if part.step == 1 else f" * {part.step}"
+            entries.append(f"{start}:{start} + {count}{steps}" + ("" if part.step == 1 else f":{part.step}"))
+        return f"[{', '.join(entries)}]"
+
     def checks(self, x: Sized, bounds: Sequence[Sized]) -> Iterator[Variable]:
         """That the points are positions of their axes; runs are within theirs by construction."""
         operands = iter(bounds)
@@ -300,6 +317,9 @@ class Window(Op):
     inline = True
     region: Region
 
+    def format(self, x: Written, *bounds: Written) -> str:
+        return f"{x:atom}{self.region.text(f'{b}' for b in bounds)}"
+
     def infer_type(self, x: TensorType, *bounds: TensorType) -> TensorType:
         return TensorType(x.dtype, self.region.infer_shape(x, bounds, 1))
 
@@ -337,6 +357,10 @@ class WindowStore(Op):
     starts_from = 0
     region: Region
     accumulate: bool
+
+    def format(self, x: Written, y: Written, *bounds: Written) -> str:
+        name = "inc_subtensor" if self.accumulate else "set_subtensor"
+        return f"{name}({x:atom}{self.region.text(f'{b}' for b in bounds)}, {y})"
 
     def infer_type(self, x: TensorType, y: TensorType, *bounds: TensorType) -> TensorType:
         check_fits(x, y, self.region.infer_shape(x, bounds, 2))
