@@ -71,7 +71,7 @@ def _apart(schedule: Schedule) -> list[Apart]:
             places = (schedule.placements.get((step.node, k)) for k in range(len(step.node.inputs)))
             for base in dict.fromkeys(p.base for p in places if p is not None):
                 if _root(base, schedule) in maker:
-                    found.append(Apart(base, step.node.output, Obstacle("a call reads it whole")))
+                    found.append(Apart(base, step.node.output, Obstacle("the reader takes it whole")))
             continue
         for node in step.nodes:
             for x in dict.fromkeys(e.array for e in schedule.reads[node]):
@@ -80,7 +80,7 @@ def _apart(schedule: Schedule) -> list[Apart]:
                 if root not in maker or (maker[root] is step and root is x):
                     continue
                 if isinstance(maker[root], LoopStep):
-                    why = Obstacle("a call makes it")
+                    why = Obstacle("it is made by a step of its own")
                 elif root is not x:
                     why = Obstacle("it is read with other lengths than it was made with")
                 else:
