@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.compiler import Compiler, Variant, machine, toolchain_or_warning
+from symgraph.explain import Explanation, explanation
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.syntax import SYNTAX
@@ -167,6 +168,14 @@ class Function:
         variant = self._variants[0] if self._variants else None
         rewritten = tuple(variant.rewritten.outputs) if variant else tuple(self._roots)
         return Graphs(self.inputs, self.outputs, self.updates, rewritten, variant.launcher.lowered.steps if variant else ())
+
+    def explain(self) -> Explanation:
+        """What the compiler did and why: rules that fired, values that share loops and memory, changes of dtype.
+
+        Raises RuntimeError for a function that is interpreted.
+        """
+        self._compiled()
+        return explanation(self.name or "", self._variants[0])
 
     def cost(self) -> CostReport:
         """Operations and memory traffic of each step, as formulas in the lengths of the arguments.

@@ -93,6 +93,7 @@ symgraph/signature
 symgraph/variants
 symgraph/launch
 symgraph/inspection
+symgraph/explain
 symgraph/function
 
 symgraph/visual/ordering
