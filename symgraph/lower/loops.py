@@ -258,7 +258,7 @@ class _NestBuilder:
         lengths = self.shapes.of(x)
         index = iter(kept)
         offset = self._offset(x, tuple(ir.index(0) if is_one(n) else next(index) for n in lengths))
-        buffer = self._buffer(x)
+        buffer = self._buffer(self.in_place.get(x, x))
         start: ir.Stmt = ir.Store(buffer, self._offset(x, loop_index(lengths)), identity(reduction.kind, x.dtype))
         for axis in reversed(range(len(kept))):
             start = ir.For(LOOP_INDICES[axis], self.elements.size(squeeze(lengths)[axis]), (start,), simd=axis == len(kept) - 1)
