@@ -10,7 +10,7 @@ import re
 from itertools import pairwise
 
 from symgraph.visual.figure import Box, Figure
-from symgraph.visual.layout import Route
+from symgraph.visual.layout import Route, is_loose
 from symgraph.visual.svg import Placed
 from symgraph.visual.values import Shown
 
@@ -89,7 +89,7 @@ def _mermaid_text(text: str) -> str:
 SCALE = 0.75  # points in a pixel
 TEX_STYLES = """\
   x=1pt, y=-1pt, >=stealth, every node/.style={draw, align=center, inner sep=0pt, font=\\small},
-  input/.style={rounded rectangle}, parameter/.style={double, double distance=1.5pt},
+  input/.style={rounded rectangle}, parameter/.style={double, double distance=1.5pt, line width=0.6pt},
   constant/.style={chamfered rectangle, chamfered rectangle sep=4pt}, op/.style={rounded corners=3pt},
   line/.style={rounded corners=3pt, dashed}, output/.style={line width=1.4pt},
   edge/.style={->, gray!60!black}, loose/.style={densely dotted}"""
@@ -181,7 +181,7 @@ def _tex_numbers(text: str) -> str:
 
 def _tex_edge(route: Route) -> str:
     points = [f"({x * SCALE:.1f}, {y * SCALE:.1f})" for x, y in route]
-    loose = len(route) == 2 and abs(route[0][0] - route[1][0]) > 0.5
+    loose = is_loose(route)
     parts = [f"\\draw[edge{', loose' * loose}] {points[0]}"]
     for k, ((x1, y1), (x2, y2)) in enumerate(pairwise(route), 1):
         if abs(x1 - x2) < 0.5 or loose:

@@ -230,7 +230,7 @@ class Contents:
         return "constant" if isinstance(x, Constant) else "input"
 
     def _is_known(self, x: Variable) -> bool:
-        return self._shown(self.point.values, x) is not None
+        return x in self.point.values or isinstance(x, Constant)
 
     def _shown(self, arrays: Mapping[Variable, np.ndarray], x: Variable) -> Shown | None:
         if x in arrays:

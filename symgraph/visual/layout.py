@@ -26,6 +26,7 @@ BELOW = 34.0  # between layers
 SLANT = 0.12  # of a layer's longest sideways way is added to the gap above it
 STEEPEST = 3.0  # times BELOW that a gap may become
 PORTS = 16.0  # between the ends of two edges at the top of a box
+INSET = 12.0  # at both corners together, where no edge ends
 NEARLY = 18.0  # sideways, by which the end of an edge moves to make it straight
 ROUNDS = (8, 120)  # of assigning places, at least and at most, and
 MOVES = 60_000  # of items in between
@@ -46,7 +47,7 @@ def layered(
     Returns the top left corner of each box, and for each edge the points it runs through, from the bottom of its
     source to the top of its target (on a cycle, one edge runs up, from top to bottom). Two points one above the other
     are joined by a line, others by a curve that is vertical at both. An edge from a node to itself has no points.
-    All coordinates are at least 0 but for ways of loose edges, which are straight lines behind all boxes.
+    An edge for whose way there was no room in the middle of a large graph is loose: see `is_loose`.
     Raises KeyError for an edge or a size of an unknown node.
     """
     place = {x: k for k, x in enumerate(nodes)}
@@ -57,6 +58,13 @@ def layered(
     _assign_rows(plan)
     corners = {x: (max(plan.x[k] - plan.width[k] / 2, 0.0), plan.y[k]) for x, k in place.items()}
     return corners, _routes(plan, links)
+
+
+def is_loose(route: Route) -> bool:
+    """Whether a way leads straight from its start to its end, behind the boxes in between."""
+    if len(route) != 2 or abs(route[0][0] - route[1][0]) < 0.5:
+        return False
+    return abs(route[0][1] - route[1][1]) > STEEPEST * BELOW + 1
 
 
 @dataclass
@@ -361,8 +369,8 @@ def _routes(plan: _Plan, links: Sequence[tuple[int, int]]) -> list[Route]:
 def _ports(centre: float, width: float, origins: Sequence[float]) -> list[float]:
     """Where edges from these places end at the top of a box: side by side, one straight below its origin if close."""
     count = len(origins)
-    half = max(width - PORTS, 0.0) / 2
-    step = min(PORTS, 2 * half / max(count - 1, 1))
+    half = max(width - INSET, 0.0) / 2
+    step = min(PORTS, 2 * half / max(count, 1))
     ports = [centre + (k - (count - 1) / 2) * step for k in range(count)]
     distance, k = min((abs(x - ports[k]), k) for k, x in enumerate(origins)) if origins else (NEARLY, 0)
     first, last = centre - half + k * step, centre + half - (count - 1 - k) * step  # with room for the others
@@ -380,5 +388,6 @@ def _route(plan: _Plan, number: int, a: int, b: int, port: float) -> Route:
         x = plan.x[plan.chains[a][rank - plan.rank[a] - 1]]
         route += [(x, plan.tops[rank]), (x, plan.bottoms[rank])]
     route += [(port, plan.tops[plan.rank[b]]), end]
-    inner = [p for p, q, r in zip(route[1:], route, route[2:], strict=False) if not q[0] == p[0] == r[0]]
-    return [route[0], *inner, route[-1]]
+    met = list(dict.fromkeys(route))
+    inner = [p for q, p, r in zip(met, met[1:], met[2:], strict=False) if not q[0] == p[0] == r[0]]
+    return [met[0], *inner, met[-1]]

@@ -18,12 +18,12 @@ from symgraph.graph.printing import Term, name_of
 from symgraph.graph.printing import shown as shown_name
 from symgraph.graph.traverse import ancestors
 from symgraph.ops.axes import DimShuffle
-from symgraph.ops.elementwise import Elementwise, Unbroadcast
+from symgraph.ops.elementwise import Cast, Elementwise, Unbroadcast
 from symgraph.ops.joining import Join
 from symgraph.ops.layout import BroadcastTo, Length, ShapeOf, SpecifyShape
 from symgraph.visual.values import number
 
-LONGEST_NUMBER = 24  # characters of a number or length written into a label
+LONGEST_NUMBER = 32  # characters of a number or length written into a label
 LONGEST_OPERAND = 16  # characters of a name in a label
 LONGEST_LABEL = 40
 DRAWN = "•"  # stands for an operand that has a box but no name
@@ -42,6 +42,7 @@ class Outline:
     names: of all variables that have one, as they are shown
     numbers: what is written into labels
     through: for each variable that an arrow passes through the one from which it comes
+    idle: variables with a box though their op is bookkeeping
     """
 
     roots: tuple[Variable, ...]
@@ -50,13 +51,14 @@ class Outline:
     names: Mapping[Variable, str]
     numbers: Mapping[Variable, Term]
     through: Mapping[Variable, Variable]
+    idle: frozenset[Variable] = frozenset()
 
     def label(self, x: Variable) -> str:
         """What the box of an op's result says about the op: sigmoid, + or x @ W."""
         assert x.owner is not None
         op, inputs = x.owner.op, x.owner.inputs
         if isinstance(op, Unbroadcast):
-            return "sum to the shape of " + self._operand(inputs[1]).text
+            return f"{'' if x in self.idle else 'sum '}to the shape of {self._operand(inputs[1]).text}"
         sign = SIGNS.get(op.function.infix) if isinstance(op, Elementwise) else None
         if sign and len(self.operands[x]) == len(inputs):
             return sign
@@ -138,7 +140,9 @@ def outline(
     for x in reversed(order):
         if x in wanted:
             wanted.update(operands[x])
-    return Outline(tuple(roots), tuple(x for x in order if x in wanted), operands, names, numbers, through)
+    drawn = tuple(x for x in order if x in wanted)
+    idle = frozenset(x for x in drawn if x.owner is not None and _is_bookkeeping(x.owner, values))
+    return Outline(tuple(roots), drawn, operands, names, numbers, through, idle)
 
 
 def _operands(
@@ -164,6 +168,8 @@ def _number(x: Variable, found: Outline, values: Mapping[Variable, np.ndarray]) 
             return None
     if x in values and x.ndim == 0:
         return _written(values[x], x)
+    if isinstance(x.owner.op, Cast):
+        return found.numbers[x.owner.inputs[0]]
     term = typeset(x.owner.op, [found._operand(v) for v in x.owner.inputs])
     return term if len(term.text) <= LONGEST_NUMBER else Term("…", "atom", x.type)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from symgraph.visual.figure import Box, Figure
-from symgraph.visual.layout import Point, Route, layered
+from symgraph.visual.layout import Point, Route, is_loose, layered
 from symgraph.visual.values import Shown, png
 
 MARGIN = 16.0
@@ -309,7 +309,7 @@ def _edge(source: int, target: int, route: Route) -> str:
     neck = y + HEAD - 1 if up else y - HEAD + 1
     wing = y + HEAD if up else y - HEAD
     points = [*route[:-1], (x, neck)]
-    loose = len(route) == 2 and abs(route[0][0] - x) > 0.5
+    loose = is_loose(route)
     path = [f"M{_n(points[0][0])} {_n(points[0][1])}"]
     for (x1, y1), (x2, y2) in pairwise(points):
         if abs(x1 - x2) < 0.5 or loose:

@@ -86,7 +86,8 @@ def norm(array: np.ndarray) -> float:
     largest = values.max(initial=0.0)
     if not 0 < largest < np.inf:
         return float(largest)
-    return float(largest * np.sqrt(np.mean((values / largest) ** 2) * values.size))
+    with np.errstate(over="ignore"):
+        return float(largest * np.sqrt(np.mean((values / largest) ** 2) * values.size))
 
 
 def heat_map(array: np.ndarray) -> np.ndarray:

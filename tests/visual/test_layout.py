@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from symgraph.visual.layout import layered
+from symgraph.visual.layout import is_loose, layered
 from symgraph.visual.ordering import order_layers
 
 
@@ -160,6 +160,7 @@ def test_long_edges_everywhere_leave_some_loose_and_the_size_bounded():
     corners, routes = lay(nodes, edges)
     assert_apart(corners, dict.fromkeys(nodes, (60, 30)))
     assert sum(map(len, routes)) < 20 * len(edges)
+    assert 100 < sum(map(is_loose, routes)) < half
 
 
 def test_a_chain_deeper_than_the_recursion_limit():
