@@ -7,12 +7,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from symgraph import tensor
+from symgraph import printing, tensor
 from symgraph.errors import (
+    AssertionFailure,
     DtypeError,
     GradientError,
     GraphError,
     MissingInputError,
+    NonFiniteError,
     ShapeError,
     UnusedInputError,
 )
@@ -22,7 +24,8 @@ from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import debugprint, pp
 from symgraph.latex import latex
 from symgraph.ops.creation import shared
-from symgraph.options import config
+from symgraph.ops.debugging import Assert, Print
+from symgraph.options import NanGuardMode, config
 from symgraph.signature import In, Out
 
 if TYPE_CHECKING:

@@ -26,11 +26,13 @@ from symgraph.launch import Launcher
 from symgraph.lower.names import identifier
 from symgraph.lower.program import lower
 from symgraph.lower.sizes import NeedsArray
+from symgraph.nan_guard import all_fine
 from symgraph.options import Options, environment
 from symgraph.rewrite.engine import RewriteError
 from symgraph.rewrite.pipeline import Rewritten, rewrite
 from symgraph.signature import Signature
 from symgraph.variants import Facts, conditions, refine
+from symgraph.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,18 @@ class Variant:
 
 
 class Compiler:
-    """Compiles the variants of one function.
+    """Compiles the variants of one function. What is printed becomes outputs after those of the signature.
 
     varying: shared variables whose lengths have been seen to change, and are not taken for granted any more
     """
 
-    def __init__(self, signature: Signature, options: Options, toolchain: Toolchain):
-        self.signature = signature
+    def __init__(self, signature: Signature, watch: Watch, options: Options, toolchain: Toolchain):
+        self.signature = replace(signature, outputs=(*signature.outputs, *watch.printed))
+        self.printed = len(watch.prints)
         self.options = options
         self.toolchain = replace(toolchain, flags=(*toolchain.flags, *DEBUGGING)) if options.lines else toolchain
         self.inputs = [x.variable for x in signature.inputs]
-        self.roots = [*signature.outputs, *(new for _, new in signature.updates)]
+        self.roots = [*self.signature.outputs, *(new for _, new in signature.updates)]
         self.varying: set[SharedVariable] = set()
         self.name = identifier(signature.name, "compute")
 
@@ -76,6 +79,8 @@ class Compiler:
         roots, stand_ins = self._refined(facts)
         clock.lap("refine")
         checked = [*roots, *conditions(roots)]
+        if self.options.guard is not None:
+            checked += all_fine(self._wanted(roots), self.options.guard)
         rewritten = rewrite(checked, optimize=self.options.optimize, names=assigned_names(roots))
         must_hold = rewritten.outputs[len(roots) :]
         rewritten = replace(rewritten, outputs=rewritten.outputs[: len(roots)])
@@ -87,7 +92,13 @@ class Compiler:
         updates = [(stand_ins.get(s, s), new) for s, new in zip(updated, rewritten.outputs[count:], strict=True)]
         inputs = [stand_ins.get(x, x) for x in self.inputs]
         launcher = self._build(inputs, rewritten.outputs[:count], updates, shared, roots, must_hold, self.name, clock)
-        return Variant(launcher, rewritten, clock.laps, tuple(roots))
+        rewritten = replace(rewritten, outputs=self._wanted(rewritten.outputs))
+        return Variant(launcher, rewritten, clock.laps, self._wanted(roots))
+
+    def _wanted(self, roots: Sequence[Variable]) -> tuple[Variable, ...]:
+        """The outputs and new values that were asked for, without what is only printed."""
+        count = len(self.signature.outputs)
+        return (*roots[: count - self.printed], *roots[count:])
 
     def load(self, text: str, name: str, uses_blas: bool) -> Module:
         """C text as a loaded library; raises CompileError, CacheRefused or NoCompiler."""

@@ -33,3 +33,11 @@ class MissingInputError(GraphError, ValueError):
 
 class UnusedInputError(GraphError, ValueError):
     """An input of a function that no output or update depends on."""
+
+
+class AssertionFailure(GraphError, AssertionError):
+    """A condition of an `Assert` does not hold."""
+
+
+class NonFiniteError(GraphError, FloatingPointError):
+    """A NaN or an infinity where a function is guarded against them."""

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from symgraph import nan_guard
 from symgraph.compiler import Compiler, Variant, machine, toolchain_or_warning
 from symgraph.explain import Explanation, explanation
+from symgraph.errors import AssertionFailure
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.syntax import SYNTAX
@@ -20,9 +22,10 @@ from symgraph.inspection import CostReport, CSource, Profile, profile
 from symgraph.interpreter import evaluate
 from symgraph.launch import Launcher
 from symgraph.lower.program import Step
-from symgraph.options import Options
+from symgraph.options import NanGuardMode, Options
 from symgraph.signature import Signature, make_signature
 from symgraph.variants import Facts, stretched
+from symgraph.watch import Watch
 
 VARIANTS_KEPT = 16
 
@@ -61,13 +64,14 @@ class Function:
         self.outputs = signature.outputs
         self.updates = signature.updates
         self._roots = [*self.outputs, *(new for _, new in self.updates)]
+        self._watch = Watch.of(self._roots)
         self._guard = self._join_guards()
         self._running = False
         self._variants: list[Variant] = []
         self._expected = [(np.dtype(x.dtype), x.ndim) for x in self.inputs]
         self._strict = any(x.strict or any(n is not None for n in x.variable.type.shape) for x in signature.inputs)
         toolchain = toolchain_or_warning(options) if options.mode == "c" else None
-        self._compiler = Compiler(signature, options, toolchain) if toolchain is not None else None
+        self._compiler = Compiler(signature, self._watch, options, toolchain) if toolchain is not None else None
         if self._compiler is not None:
             self._variants.append(self._compiler.compile({}, time.perf_counter() - started))
 
@@ -75,7 +79,8 @@ class Function:
         """Compute the outputs and apply the updates.
 
         Raises TypeError for missing, unknown or doubled arguments, DtypeError and ShapeError for values that do not
-        fit, IndexError for an index out of range; nothing has changed then.
+        fit, IndexError for an index out of range, AssertionFailure where an `Assert` does not hold, NonFiniteError where a
+        guarded function gives NaN or infinity; nothing has changed then.
         """
         while True:
             guard = self._guard
@@ -118,18 +123,63 @@ class Function:
             if results is not None:
                 if k:
                     self._variants.insert(0, self._variants.pop(k))
-                return results
-        self._variants.insert(0, self._compiler.compile(self._diagnose(arrays)))
-        del self._variants[VARIANTS_KEPT:]
-        results = self._variants[0].launcher(arrays)
-        if results is None:
-            raise RuntimeError(f"{self.signature.caller}: a check fails that the interpreter does not know; please report this")
-        return results
+                return self._shown(results)
+        trace: dict[Variable, np.ndarray] = {}
+        try:
+            results = self._retry(arrays, trace)
+        except Exception:
+            self._watch.show(trace)
+            raise
+        return self._shown(results)
 
-    def _diagnose(self, arrays: Sequence[np.ndarray]) -> Facts:
+    def _retry(self, arrays: Sequence[np.ndarray], trace: dict[Variable, np.ndarray]) -> list[np.ndarray]:
+        """The results of a call that no variant has taken, by a new one; all values by the references go to `trace`.
+
+        Raises the error of a call that cannot succeed.
+        """
+        assert self._compiler is not None
+        facts = self._diagnose(arrays, trace)
+        entered = next((v for v in self._variants if v.launcher.entered), None)
+        if facts or entered is None:
+            entered = self._compiler.compile(facts)
+            self._variants.insert(0, entered)
+            del self._variants[VARIANTS_KEPT:]
+            results = entered.launcher(arrays)
+            if results is not None:
+                return results
+        if self.options.guard is not None:
+            self._raise_if_not_finite(trace, entered, arrays)
+        if self._watch.asserts:
+            raise self._watch.refused(self.signature.caller)
+        raise RuntimeError(f"{self.signature.caller}: a check fails that the interpreter does not know; please report this")
+
+    def _raise_if_not_finite(
+        self, trace: Mapping[Variable, np.ndarray], variant: Variant | None = None, arrays: Sequence[np.ndarray] = ()
+    ) -> None:
+        """Raise the error of a guarded function whose results, by the references or compiled, are not finite."""
+        assert self.options.guard is not None
+        wanted = list(zip(self.signature.wanted, self._roots, strict=True))
+        compiled = (variant.rewritten.outputs, variant.launcher.values(arrays)) if variant is not None else None
+        stable = {step.rule for step in variant.rewritten.trace} if variant is not None else set()
+        error = nan_guard.failure(self.signature.caller, wanted, trace, compiled, self.options.guard, stable)
+        if error is not None:
+            raise error
+
+    def _shown(self, results: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs without the values to print, which come after them and are printed."""
+        if not self._watch.prints:
+            return results
+        count = len(self.outputs)
+        self._watch.show(dict(zip(self._watch.printed, results[count:], strict=True)))
+        return results[:count]
+
+    def _diagnose(self, arrays: Sequence[np.ndarray], trace: dict[Variable, np.ndarray]) -> Facts:
         """What the next variant may take for granted; raises the error of a call that cannot succeed."""
         assert self._compiler is not None
-        facts = stretched(self._roots, self._values(arrays))
+        try:
+            facts = stretched(self._roots, self._values(arrays), trace)
+        except AssertionFailure as error:
+            raise self._watch.explained(error, trace) from None
         for variant in self._variants:
             for shared, old in variant.launcher.assumed:
                 if any(n is not None and n != m for n, m in zip(old, shared.storage.shape, strict=True)):
@@ -140,7 +190,16 @@ class Function:
         return dict(zip(self.inputs, arrays, strict=True))
 
     def _interpret(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        values = [np.array(v) for v in evaluate(self._roots, self._values(arrays))]
+        trace: dict[Variable, np.ndarray] = {}
+        watching = self._watch.prints or self._watch.asserts or self.options.guard is not None
+        try:
+            values = [np.array(v) for v in evaluate(self._roots, self._values(arrays), trace if watching else None)]
+            if self.options.guard is not None:
+                self._raise_if_not_finite(trace)
+        except AssertionFailure as error:
+            raise self._watch.explained(error, trace) from None
+        finally:
+            self._watch.show(trace)
         for (shared, _), value in zip(self.updates, values[len(self.outputs) :], strict=True):
             shared.storage = value
         return values[: len(self.outputs)]
@@ -228,12 +287,23 @@ class Function:
                 for s, storage in state:
                     s.storage = storage.copy()
                 outputs = new(arrays)
-                found = None if outputs is None else [*outputs, *(s.storage for s, _ in self.updates)]
+                results = () if outputs is None else outputs[: len(self.outputs)]
+                found = None if outputs is None else [*results, *(s.storage for s, _ in self.updates)]
             finally:
                 for s, storage in state:
                     s.storage = storage
         self._compare(found, expected, rtol)
         self._variants[0] = replace(self._variants[0], launcher=new)
+
+    def explore(self, path: str | Path) -> Path:
+        """Write one page that shows the program, its graphs, every rewrite, the loops and the C, each linked to the others.
+
+        The page needs nothing but a browser. Of a profiled function (`profile=True`) that has been called, it shows the time of
+        every step. Returns the path; raises OSError where it cannot be written.
+        """
+        from symgraph.visual.explorer import write_page  # here, for few programs need it
+
+        return write_page(path, self.name, self.outputs, self.updates, self._variants[0] if self._variants else None)
 
     def _compare(self, found: Sequence[np.ndarray] | None, expected: Sequence[np.ndarray], rtol: float | None) -> None:
         if found is None:
@@ -266,7 +336,7 @@ def function(
     name: str | None = None,
     on_unused_input: str = "raise",
     allow_input_downcast: bool | None = None,
-    mode: str | None = None,
+    mode: str | NanGuardMode | None = None,
     profile: bool = False,
     debug: str | None = None,
 ) -> Function:
@@ -279,7 +349,8 @@ def function(
     name: of the function in messages and in the C
     on_unused_input: 'raise', 'warn' or 'ignore'
     allow_input_downcast: accept arguments whose cast loses precision
-    mode: "c", the default, compiles; "numpy" interprets, for comparison and debugging. Theano's modes are compiled
+    mode: "c", the default, compiles; "numpy" interprets, for comparison and debugging; "nan_guard" compiles, and a call
+        whose results are not finite fails, changes nothing and tells where that came from. Theano's modes are compiled
     profile: take the time of every step, for `Function.profile`
     debug: "line" lets gdb, perf and sanitizers speak of the lines of the user's program
 

@@ -31,6 +31,7 @@ class Launcher:
         self.lowered = lowered
         self.module = module
         self.calls = 0
+        self.entered = False  # whether the last call that failed had passed the entry checks
         earlier = [program for launcher in before for program in launcher.programs]
         self.programs: tuple[tuple[Lowered, str], ...] = (*earlier, (lowered, c_source))  # in the order they run, each with its C
         self.c_source = "\n".join(text for _, text in self.programs)
@@ -60,6 +61,7 @@ class Launcher:
         for launcher in self._before:
             lengths = launcher(arrays)
             if lengths is None:
+                self.entered = False
                 return None
             arrays = [*arrays, *lengths]
         pointers, address = self._pointers, self._address
@@ -73,6 +75,7 @@ class Launcher:
         if plan is None:
             plan = self._plan(arrays, key)
             if plan is None:
+                self.entered = False
                 return None
         sizes, described = plan
         self.calls += 1
@@ -83,12 +86,18 @@ class Launcher:
             pointers[k] = address(result)
             results.append(result)
         if self.module.run(pointers, sizes, self._workspace_address) != 0:
+            self.entered = True
             return None
         if self._grown:
             for k, shared in self._grown:
                 shared.storage = results[k]
             return results[: len(results) - len(self._grown)]
         return results
+
+    def values(self, arrays: Sequence[np.ndarray]) -> dict[Variable, np.ndarray]:
+        """The present values of the leaves of the compiled graph, given the inputs."""
+        inputs = dict(zip(self.lowered.inputs, arrays, strict=False))  # those after them come from programs run before
+        return {**inputs, **{x: shared.storage for x, shared in self._given.items()}}
 
     @property
     def has_earlier_programs(self) -> bool:

@@ -32,6 +32,23 @@ config = Config()
 
 
 @dataclass(frozen=True)
+class NanGuardMode:
+    """A mode of `function`: a call fails, and changes nothing, where a result is not a finite number.
+
+    "nan_guard" stands for one that minds NaN and infinity. The arguments are Theano's:
+    nan_is_error, inf_is_error, big_is_error: what counts, in outputs and updates; big is an absolute value over 1e10
+    optimizer: None compiles the graph as written, "default" with all rewrites
+    linker: Theano's; not used
+    """
+
+    nan_is_error: bool = True
+    inf_is_error: bool = True
+    big_is_error: bool = True
+    optimizer: str | None = "default"
+    linker: object = None
+
+
+@dataclass(frozen=True)
 class Options:
     """How one function is compiled; handed down, never changed.
 
@@ -40,6 +57,7 @@ class Options:
     fuse: join ops into common loops
     profile: take the time of every step
     lines: let debuggers and profilers speak of the user's lines
+    guard: what a call fails for, if its results are not finite
     cc: the C compiler's command, `$CC` by default; None lets symgraph look for one
     cache: the directory of compiled code, `$SYMGRAPH_CACHE` by default; None takes the user's cache directory
     """
@@ -49,21 +67,28 @@ class Options:
     fuse: bool = True
     profile: bool = False
     lines: bool = False
+    guard: NanGuardMode | None = None
     cc: str | None = field(default_factory=lambda: os.environ.get("CC"))
     cache: Path | None = field(default_factory=lambda: _path("SYMGRAPH_CACHE"))
 
     @classmethod
-    def of(cls, mode: str | None, profile: bool, debug: str | None) -> Options:
+    def of(cls, mode: str | NanGuardMode | None, profile: bool, debug: str | None) -> Options:
         """The options that these arguments of `function` stand for; raises ValueError for words that mean nothing."""
-        if mode not in (None, "c", "numpy", "FAST_RUN", "FAST_COMPILE"):
-            raise ValueError(f"mode is 'c', 'numpy', or Theano's 'FAST_RUN' or 'FAST_COMPILE', not {mode!r}")
+        guard = mode if isinstance(mode, NanGuardMode) else None
+        if mode in ("nan_guard", "NanGuardMode"):
+            guard = NanGuardMode(big_is_error=False)
+        if guard is None and mode not in (None, "c", "numpy", "FAST_RUN", "FAST_COMPILE"):
+            raise ValueError(
+                f"mode is 'c', 'numpy', 'nan_guard', or Theano's 'FAST_RUN', 'FAST_COMPILE' or NanGuardMode(), not {mode!r}"
+            )
         if debug not in (None, "line"):
             raise ValueError(f"debug is None or 'line', not {debug!r}")
         return cls(
             mode="numpy" if mode == "numpy" else "c",
-            optimize=mode != "FAST_COMPILE",
+            optimize=mode != "FAST_COMPILE" and (guard is None or guard.optimizer not in (None, "None", "fast_compile")),
             profile=bool(profile),
             lines=debug == "line",
+            guard=guard,
         )
 
 

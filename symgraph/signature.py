@@ -92,6 +92,14 @@ class Signature:
         return tuple(x.name for x in self.inputs)
 
     @property
+    def wanted(self) -> list[str]:
+        """What each output and then each update is called in messages."""
+        labels = ["the output"] if self.form == "one" else [f"output {k}" for k in range(1, len(self.outputs) + 1)]
+        if self.form == "dict":
+            labels = [f"output {shown(str(key))}" for key in self.keys]
+        return [*labels, *(f"the update of {shared}" for shared, _ in self.updates)]
+
+    @property
     def caller(self) -> str:
         """The function as messages name it."""
         return f"{shown(self.name) if self.name else 'function'}()"
@@ -370,10 +378,6 @@ def _check_missing(signature: Signature, used: Sequence[Variable]) -> None:
 
 def _use(signature: Signature, x: Variable) -> str:
     """The expression and line that use `x`, and the output or update that this is for."""
-    whole = ["the output"] if signature.form == "one" else [f"output {k}" for k in range(1, len(signature.outputs) + 1)]
-    if signature.form == "dict":
-        whole = [f"output {shown(str(key))}" for key in signature.keys]
-    whole += [f"the update of {shared}" for shared, _ in signature.updates]
     roots = [*signature.outputs, *(new for _, new in signature.updates)]
     depending = {x}
     expression = None
@@ -381,7 +385,7 @@ def _use(signature: Signature, x: Variable) -> str:
         if not depending.isdisjoint(node.inputs):
             depending.add(node.output)
             expression = node.output if expression is None else expression
-    purpose = next(what for what, root in zip(whole, roots, strict=True) if root in depending)
+    purpose = next(what for what, root in zip(signature.wanted, roots, strict=True) if root in depending)
     if expression is None:
         return purpose
     line = f" ({expression.origin}   {expression.origin.text}".rstrip() + ")"

@@ -41,12 +41,14 @@ def refine(roots: Sequence[Variable], facts: Mapping[Variable, Shape]) -> tuple[
     return [new.get(x, x) for x in roots], leaves
 
 
-def stretched(roots: Sequence[Variable], values: Mapping[Variable, np.ndarray]) -> Facts:
+def stretched(
+    roots: Sequence[Variable], values: Mapping[Variable, np.ndarray], trace: dict[Variable, np.ndarray] | None = None
+) -> Facts:
     """Run the graph by its references and tell which lengths are 1 and broadcast, though no type says so.
 
-    Raises the error that the call makes, in the user's names, if it makes one.
+    All values are left in `trace`. Raises the error that the call makes, in the user's names, if it makes one.
     """
-    trace: dict[Variable, np.ndarray] = {}
+    trace = trace if trace is not None else {}
     evaluate(roots, values, trace)
     facts: Facts = {}
     for node in toposort(roots):

@@ -64,6 +64,7 @@ symgraph/ops/linalg
 symgraph/ops/gather
 symgraph/ops/indexing
 symgraph/ops/nn
+symgraph/ops/debugging
 symgraph/ops/operators
 symgraph/ops/__init__
 
@@ -92,6 +93,9 @@ symgraph/lower/__init__
 symgraph/signature
 symgraph/variants
 symgraph/launch
+symgraph/nan_guard
+symgraph/watch
+symgraph/compiler
 symgraph/inspection
 symgraph/explain
 symgraph/function
@@ -109,6 +113,7 @@ symgraph/visual/__init__
 
 symgraph/testing
 symgraph/nnet
+symgraph/printing
 symgraph/tensor
 symgraph/__init__
 """.split()

@@ -280,8 +280,10 @@ class _Partition:
         if domain and not region.domain:
             return Obstacle("it has loops, and what it reads has none")
         for e in reads:
+            assert isinstance(e.array, Variable)
+            if e.array in self.schedule.aliases and self.producer.get(e.array) is region:
+                return Obstacle("it reads {}, the memory of what the nest makes", e.array)
             if self._made_in(e, region):
-                assert isinstance(e.array, Variable)
                 if not self._aligned(e):
                     return Obstacle("it reads other elements of {} than the one just made", e.array)
                 if domain and e.array in self.late:
@@ -350,7 +352,7 @@ class _Partition:
                 continue
             (home,) = homes
             domain = self.domains[node]
-            if home is here or not isinstance(home, Region) or not domain or len(home.nodes) >= self.limit:
+            if home is here or not isinstance(home, Region) or not domain or len(home.nodes) >= 2 * self.limit - 1:
                 continue
             if home.domain[: len(domain)] != domain or not all(self._aligned(e) for _, e in readers[x]):
                 continue

@@ -15,6 +15,7 @@ import numpy as np
 
 from symgraph.errors import GraphError
 from symgraph.graph.node import Apply, Constant, Op, Variable
+from symgraph.ops.debugging import Assert, Print
 from symgraph.ops.elementary import abs as absolute
 from symgraph.ops.elementary import (
     add,
@@ -92,6 +93,11 @@ def integer_times_zero(node: Apply, graph: Graph) -> Variable | None:
 def zeroth_power(node: Apply, graph: Graph) -> Variable | None:
     x, y = node.inputs
     return of_shape(_number(1, node), x, graph) if uniform(y) == 0 and keeps_type(node.output, x) else None
+
+
+@rule(on=(Print, Assert), why="what is printed, and what must hold, is a result of its own")
+def only_watched(node: Apply, graph: Graph) -> Variable | None:
+    return node.inputs[0]
 
 
 @rule(on=switch, why="the condition is known")
@@ -263,6 +269,6 @@ def _holds(wide: str, narrow: str) -> bool:
 
 
 CANONICALIZE = (
-    fold_constants, *IDENTITIES, integer_less_itself, integer_times_zero, zeroth_power, choose,
+    fold_constants, *IDENTITIES, integer_less_itself, integer_times_zero, zeroth_power, choose, only_watched,
     subtract_constant, combine_terms, combine_difference, combine_factors, cast_of_cast, *LAYOUTS, *SUMS,
 )  # fmt: skip
