@@ -264,6 +264,10 @@ def _cast(dtype: str, arg: ir.Expr) -> tuple[str, int]:
         return _operation(_is_nonzero(arg))
     if _truncates(dtype, arg):
         return f"{_float_to_integer(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
+    if arg.dtype == "bool" and target.kind == "f" and not isinstance(arg, (ir.Literal, ir.Load)):
+        # gcc 12 vectorizes no other conversion of a bool variable
+        text = f"{_inside(arg, CONDITIONAL + 1)} ? {literal(dtype, 1)} : {literal(dtype, 0)}"
+        return text, CONDITIONAL
     return f"({target.name}){_inside(arg, UNARY)}", UNARY
 
 
