@@ -93,7 +93,9 @@ class Shapes:
                 self._numbered.setdefault(key, made.output)
             x = self._numbered[key]
             new[node.output] = self.values.get(x, x)
-        return new[condition] if condition in new else self.values.get(condition, condition)
+        if condition in new:
+            return new[condition]
+        return self._leaf(condition) if condition.owner is None else self.values.get(condition, condition)
 
     def _number(self, node: Apply) -> None:
         """Give the output of a node, if it is an integer scalar, the variable that stands for it."""
