@@ -87,8 +87,19 @@ symgraph/lower/loops
 symgraph/lower/buffers
 symgraph/lower/decisions
 symgraph/lower/sizes
+symgraph/lower/arrays
+symgraph/lower/steps
 symgraph/lower/program
 symgraph/lower/__init__
+
+symgraph/visual/ordering
+symgraph/visual/layout
+symgraph/visual/values
+symgraph/visual/outline
+symgraph/visual/figure
+symgraph/visual/svg
+symgraph/visual/exports
+symgraph/visual/unfolding
 
 symgraph/signature
 symgraph/variants
@@ -100,14 +111,6 @@ symgraph/inspection
 symgraph/explain
 symgraph/function
 
-symgraph/visual/ordering
-symgraph/visual/layout
-symgraph/visual/values
-symgraph/visual/outline
-symgraph/visual/figure
-symgraph/visual/svg
-symgraph/visual/exports
-symgraph/visual/unfolding
 symgraph/visual/drawing
 symgraph/visual/__init__
 

@@ -162,9 +162,13 @@ class Contents:
         return [key for key, members in self._members.items() if len(members) > 1]
 
     def inside(self, key: int) -> Figure:
-        """The figure of one box's variables; their neighbours stand aside, under the keys they have in the whole."""
-        members = self._members[key][-MOST_INSIDE:]
-        left_out = len(self._members[key]) - len(members)
+        """The figure of one box's variables; their neighbours stand aside, under the keys they have in the whole.
+
+        Of what a line made again and again in the same way the last is shown.
+        """
+        everyone = self._members[key]
+        different, times = _different(everyone, self.found.operands)
+        members = different[-MOST_INSIDE:]
         own = {x: len(self._members) + number for number, x in enumerate(members)}
         uses = [(v, x) for x in members for v in self.found.operands[x] if v in own or self._key[v] != key]
         uses += [(v, x) for v in members for x in self._users.get(v, ()) if x not in own]
@@ -176,8 +180,11 @@ class Contents:
             *(self._single(k, x) for x, k in own.items()),
             *(self._box(k, self._members[k], aside=True) for k in targets),
         ]
-        note = f"the last {len(members)} of {len(members) + left_out} operations" if left_out else ""
-        return Figure(tuple(boxes), tuple(dict.fromkeys(arrows)), self.point.cost, self.point.descent, note)
+        notes = [f"the last of {times} times"] if times > 1 else []
+        if len(members) < len(different):
+            notes.append(f"the last {len(members)} of {len(different)} operations")
+        unique = tuple(dict.fromkeys(arrows))
+        return Figure(tuple(boxes), unique, self.point.cost, self.point.descent, ", ".join(notes))
 
     def _box(self, key: int, members: Sequence[Variable], *, aside: bool = False) -> Box:
         if len(members) == 1:
@@ -252,6 +259,35 @@ class Contents:
                 minus = "minus the " if what == "gradient" and self.point.descent else ""
                 lines.append(f"{minus}{what} {array_text(arrays[x])}")
         return tuple(lines)
+
+
+def _different(
+    members: Sequence[Variable], operands: Mapping[Variable, Sequence[Variable]]
+) -> tuple[list[Variable], int]:
+    """The members without connected parts that have the same ops as a later one, and how many the most alike are."""
+    part: dict[Variable, Variable] = {x: x for x in members}
+
+    def first(x: Variable) -> Variable:
+        while part[x] is not x:
+            part[x] = part[part[x]]
+            x = part[x]
+        return x
+
+    for x in members:
+        for v in operands[x]:
+            if v in part:
+                part[first(v)] = first(x)
+    parts: dict[Variable, list[Variable]] = {}
+    for x in members:
+        parts.setdefault(first(x), []).append(x)
+    alike: dict[object, list[list[Variable]]] = {}
+    for variables in parts.values():
+        place = {x: k for k, x in enumerate(variables)}
+        ops = [x.owner.op if x.owner is not None else x for x in variables]
+        form = tuple((op, *(place.get(v, -1) for v in operands[x])) for op, x in zip(ops, variables, strict=True))
+        alike.setdefault(form, []).append(variables)
+    shown = {x for same in alike.values() for x in same[-1]}
+    return [x for x in members if x in shown], max(map(len, alike.values()))
 
 
 def _shortened(text: str, most: int) -> str:

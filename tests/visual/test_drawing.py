@@ -84,7 +84,7 @@ def test_descent_turns_the_signs():
 
 
 def test_gradients_are_shown_only_on_the_way_to_what_was_asked_for():
-    x, t, (W, b, w), _, _, cost = network()
+    x, t, (_, _, w), *_, cost = network()
     drawing = sg.draw(cost, at={x: np.ones((1, 3)), t: [1]}, wrt=w)
     shown = {box.name or box.text for box in drawing.figure.boxes if box.gradient is not None}
     assert {"w", "y", "cost"} <= shown and not shown & {"x", "t", "W", "b", "h"}
@@ -188,9 +188,9 @@ def chain(steps):
 
 
 def test_large_graphs_are_folded_by_line_and_small_ones_are_not():
-    v, cost = chain(5)
+    _, cost = chain(5)
     assert all(box.count == 1 for box in sg.draw(cost).figure.boxes)
-    v, cost = chain(400)
+    _, cost = chain(400)
     boxes = sg.draw(cost).figure.boxes
     assert [box.count for box in boxes] == [1, 800, 400, 1]
     assert boxes[1].text == "moved = state * 0.5 + k"
@@ -241,7 +241,7 @@ def test_doubled_operands_have_an_arrow_each():
 
 
 def test_the_page_holds_the_inside_of_every_fold():
-    x, t, parameters, _, _, cost = network()
+    _, _, parameters, *_, cost = network()
     drawing = sg.draw([cost, *sg.grad(cost, parameters)], fold="line")
     folded = [box.key for box in drawing.figure.boxes if box.count > 1]
     found = re.findall(r'<template id="inside-(\d+)">(.*?)</template>', drawing.html, re.DOTALL)
@@ -253,15 +253,36 @@ def test_the_page_holds_the_inside_of_every_fold():
     assert drawing.html.count("<script>") == 1 and "src=" not in drawing.html
 
 
-def test_the_inside_of_a_long_fold_is_its_end():
-    _, cost = chain(500)
-    drawing = sg.draw(cost)
-    page = drawing.html
-    inside = re.search(r'<template id="inside-1">(.*?)</template>', page, re.DOTALL)[1]
-    own = [g for g in ET.fromstring(inside).iter(f"{SVG}g")
+def inside(drawing, key):
+    text = re.search(rf'<template id="inside-{key}">(.*?)</template>', drawing.html, re.DOTALL)[1]
+    own = [g for g in ET.fromstring(text).iter(f"{SVG}g")
            if "box" in (g.get("class") or "") and "aside" not in g.get("class")]
-    assert len(own) == MOST_INSIDE
-    assert f"the last {MOST_INSIDE} of 1000 operations" in inside
+    return text, len(own)
+
+
+def test_the_inside_of_a_line_run_again_and_again_is_its_last_run():
+    _, cost = chain(500)
+    text, boxes = inside(sg.draw(cost), 1)
+    assert boxes == 2
+    assert "the last of 500 times" in text and "• + 499" in text and "• + 498" not in text
+
+
+def test_the_inside_of_a_long_chain_is_its_end():
+    state = T.dvector("v")
+    for k in range(500):
+        state = T.tanh(state * 0.5 + k)
+    text, boxes = inside(sg.draw(state), 1)
+    assert boxes == MOST_INSIDE
+    assert f"the last {MOST_INSIDE} of 1500 operations" in text
+
+
+def test_the_inside_of_many_inputs_is_all_of_them():
+    inputs = [T.dscalar(f"x{k}") for k in range(20)]
+    drawing = sg.draw(sum(inputs[1:], inputs[0]), fold="line")
+    (key,) = [box.key for box in drawing.figure.boxes if box.kind == "input"]
+    text, boxes = inside(drawing, key)
+    assert boxes == 20 and "times" not in text
+    assert drawing.figure.boxes[key].text == "x0 … x19"
 
 
 # -- functions and optimization
@@ -308,8 +329,8 @@ def test_optimization_shows_what_it_did():
 
 @pytest.mark.parametrize("suffix, start", [
     (".svg", "<svg "), (".html", "<!doctype html>"), (".dot", "digraph "), (".gv", "digraph "),
-    (".mmd", "flowchart TD"), (".mermaid", "flowchart TD"), (".tikz", "\\begin{tikzpicture}"), (".tex", "\\documentclass"),
-    (".SVG", "<svg "),
+    (".mmd", "flowchart TD"), (".mermaid", "flowchart TD"), (".tikz", "\\begin{tikzpicture}"),
+    (".tex", "\\documentclass"), (".SVG", "<svg "),
 ])
 def test_saving_goes_by_suffix(tmp_path, suffix, start):
     path = sg.draw(T.dscalar("x") + 1).save(tmp_path / f"figure{suffix}")
