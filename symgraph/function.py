@@ -21,7 +21,7 @@ from symgraph.graph.traverse import leaves
 from symgraph.inspection import CostReport, CSource, Profile, profile
 from symgraph.interpreter import evaluate
 from symgraph.launch import Launcher
-from symgraph.lower.program import Step
+from symgraph.lower.steps import Step
 from symgraph.options import NanGuardMode, Options
 from symgraph.signature import Signature, make_signature
 from symgraph.variants import Facts, stretched

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from codegen.cost import Cost
 from codegen.machine import Machine
-from symgraph.lower.program import Step
+from symgraph.lower.steps import Step
 
 
 class CSource(str):

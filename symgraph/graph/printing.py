@@ -200,10 +200,10 @@ def written_out(x: Variable, notation: Notation) -> tuple[list[tuple[Term, Term]
     return definitions, terms[x]
 
 
-def excerpt(x: Variable, notation: Notation = PYTHON) -> str:
-    """The expression of `x` on one line, `…` for what is too deep. The cost does not grow with the graph."""
+def excerpt(x: Variable, notation: Notation = PYTHON, most: int = 32) -> str:
+    """The expression of `x` on one line, `…` for what is deeper than `most` applications. The cost is bounded."""
     text = ""
-    for nodes in (32, 16, 8, 4, 2, 1):
+    for nodes in (n for n in (32, 16, 8, 4, 2, 1) if n <= most):
         text = _excerpt(x, nodes, PYTHON)
         if len(text) <= LONGEST_TEXT:
             break

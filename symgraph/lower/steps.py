@@ -1,0 +1,114 @@
+"""The steps of a program: each becomes a kernel and its call, or a call of a library routine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from codegen import ir
+from codegen.cost import Cost, cost
+from codegen.runtime import is_routine
+from codegen.transform import lift_offsets
+from codegen.visit import buffers, free_variables
+from symgraph.graph.node import Apply, Variable
+from symgraph.lower.arrays import ZERO, Arrays, PlacedArray
+from symgraph.lower.loops import build_nest
+from symgraph.lower.names import Names
+from symgraph.lower.regions import LoopStep, Region
+
+
+@dataclass(frozen=True)
+class Step:
+    """One loop nest or library call of a program.
+
+    name: of the kernel or routine in C
+    kind: "nest" for values fused in common loops, "loops" for an op that brings its own, "call" for a library routine
+    made: the variables it computes, in order; `stored`: those of them that go to memory
+    body: its statements in the main function; `kernel`: what they call, unless that is a routine
+    """
+
+    name: str
+    kind: str
+    made: tuple[Variable, ...]
+    stored: tuple[Variable, ...]
+    body: tuple[ir.Stmt, ...]
+    kernel: ir.Kernel | None
+    arrays: Arrays = field(repr=False, compare=False)
+
+    @cached_property
+    def text(self) -> str:
+        """What it computes, a line for each stored value."""
+        return "\n".join(self.arrays.line(x) for x in self.stored)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Operations and bytes."""
+        return cost(self.body, {self.kernel.name: self.kernel} if self.kernel is not None else {})
+
+
+class StepWriter:
+    """Writes the steps of one program; `lines`: say which line of the user's program each statement belongs to."""
+
+    def __init__(self, arrays: Arrays, names: Names, lines: bool):
+        self.arrays = arrays
+        self.schedule = arrays.schedule
+        self.names = names
+        self.lines = lines
+
+    def steps(self) -> Iterator[Step]:
+        """The steps, in order."""
+        for planned in self.schedule.steps:
+            made = tuple(n.output for n in nodes_of(planned))
+            stored = tuple(x for x in made if x in self.schedule.stored)
+            if isinstance(planned, Region):
+                kernel, body = self._nest(planned, stored)
+                yield Step(kernel.name, "nest", made, stored, tuple(body), kernel, self.arrays)
+            else:
+                own, body = self._call(planned.node)
+                name = next(s.name for s in body if isinstance(s, ir.Call))
+                kind = "call" if own is None and is_routine(name) else "loops"
+                yield Step(name, kind, made, stored, tuple(body), own, self.arrays)
+
+    def _nest(self, region: Region, stored: Sequence[Variable]) -> tuple[ir.Kernel, list[ir.Stmt]]:
+        nest = build_nest(
+            region, self.schedule.bodies, stored, self.arrays.elements, lambda x: self.arrays.of(x).name,
+            self.arrays.layout.in_place, name=self.names.fresh(self._nest_name(stored)), names=self.names, lines=self.lines,
+        )  # fmt: skip
+        kernel, starts = lift_offsets(nest.kernel)
+        used = free_variables(kernel.body)
+        kernel = replace(kernel, params=tuple(p for p in kernel.params if isinstance(p, ir.Buffer) or p in used))
+        found = [self.arrays.of(x) for x in nest.arrays]
+        pointers = [ir.Pointer(buffer, starts.get(buffer.name, ZERO)) for buffer in found]
+        return kernel, [ir.Call(kernel.name, (*pointers, *(size for size in nest.sizes if size in used)))]
+
+    def _nest_name(self, stored: Sequence[Variable]) -> str:
+        in_place = self.arrays.layout.in_place
+        made = [x.name for x in stored if x.name and x not in in_place]
+        updated = [s.name for x in stored if (s := in_place.get(x)) is not None and s.name]
+        parts = [*(["compute", *made] if made or not updated else []), *(["update", *updated] if updated else [])]
+        return "_".join(parts)[:40]
+
+    def _call(self, node: Apply) -> tuple[ir.Kernel | None, list[ir.Stmt]]:
+        """The kernel of a node that brings its own loops, if it needs one, and the call."""
+        target = self.arrays.placed(node.output)
+        operands = [self.arrays.placed(x, self.schedule.placements.get((node, k))) for k, x in enumerate(node.inputs)]
+        start = node.op.starts_from
+        before: list[ir.Stmt] = []
+        if start is not None and not self._same_memory(node.output, operands[start]):
+            before.append(ir.Copy(target.pointer, operands[start].pointer, self.arrays.count(node.output)))
+        body: tuple[ir.Stmt, ...] = node.op.loops(target, *operands)  # type: ignore[attr-defined]
+        if len(body) == 1 and isinstance(body[0], ir.Call):
+            return None, [ir.Comment(self.arrays.line(node.output)), *before, *body]
+        touched, sizes = buffers(body), free_variables(body)
+        name = self.names.fresh(f"{type(node.op).__name__.lower()}_{node.output.name or ''}", "loops")
+        call = ir.Call(name, (*(ir.Pointer(b, ZERO) for b in touched), *sizes))
+        return ir.Kernel(name, (*touched, *sizes), body), [*before, call]
+
+    def _same_memory(self, x: Variable, operand: PlacedArray) -> bool:
+        return self.arrays.of(x).name == operand.buffer.name and operand.placement.offset == ZERO
+
+
+def nodes_of(step: Region | LoopStep) -> list[Apply]:
+    """The nodes that a planned step evaluates."""
+    return step.nodes if isinstance(step, Region) else [step.node]
