@@ -139,9 +139,9 @@ def best_times(loops: list[Loop], rounds: int) -> list[float]:
 
 def line(name: str, dtype: str, libraries: list[ctypes.CDLL], rounds: int, count: int) -> str:
     """What was measured of one function."""
-    arrays, errors, loops = operands(name, dtype), [], []
+    arrays, out, errors, loops = operands(name, dtype), np.empty(COUNT, dtype), [], []
     for library in libraries[: 1 if name == "sigmoid" else 3]:
-        out, entry = np.empty(COUNT, dtype), getattr(library, f"{name}_loop")
+        entry = getattr(library, f"{name}_loop")
         pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*arrays, out)]
         loops.append(partial(entry, *pointers, ctypes.c_int64(COUNT)))
         loops[-1]()
