@@ -95,16 +95,17 @@ def load(text: str, toolchain: Toolchain, folder: Path, name: str) -> ctypes.CDL
 
 def not_vectorized(source: Path, toolchain: Toolchain) -> list[str]:
     """The functions whose loops gcc did not vectorize."""
-    command = [*toolchain.command, *toolchain.flags, "-fopt-info-vec", str(source), "-o", "/dev/null", "-lm"]
+    flags = [*toolchain.flags, "-fopt-info-vec", "-S"]
+    command = [*toolchain.command, *flags, str(source), "-o", str(source.with_suffix(".s"))]
     done = subprocess.run(command, capture_output=True, text=True)
-    vectorized = {int(n) for n in re.findall(r"\.c:(\d+):\d+: optimized: loop vectorized", done.stderr)}
-    missed, function = [], ""
-    for number, line in enumerate(source.read_text().splitlines(), 1):
-        if match := re.match(r"void (\w+)_loop\(", line):
-            function = match[1]
-        elif "for (int64_t" in line and function and vectorized.isdisjoint((number, number - 1)):
-            missed.append(function)  # neither the loop nor the pragma before it is named
-    return missed
+    if done.returncode or "loop vectorized" not in done.stderr:
+        return []  # another compiler
+    owners, owner = [""], ""  # the function that each line, counted from 1, is part of
+    for line in source.read_text().splitlines():
+        match = re.match(r"void (\w+)_loop\(", line)
+        owners.append(owner := match[1] if match else owner)
+    told = {owners[int(n)] for n in re.findall(r"\.c:(\d+):\d+: optimized: loop vectorized", done.stderr)}
+    return [name for name in NAMES if name not in told]
 
 
 def operands(name: str, dtype: str) -> list[np.ndarray]:
@@ -174,7 +175,8 @@ def main() -> None:
             libraries.append(load(their_unit(dtype, vectors=False), scalar, folder, f"libm_{dtype}"))
             for function in options.names or NAMES:
                 print(line(function, dtype, libraries, rounds, count), flush=True)
-            if missed := not_vectorized(folder / f"ours_{dtype}.c", toolchain):
+            missed = not_vectorized(folder / f"ours_{dtype}.c", toolchain)
+            if missed:
                 print(f"not vectorized: {', '.join(missed)}")
 
 
