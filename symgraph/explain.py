@@ -198,7 +198,7 @@ def _memory_lines(memory: Mapping[str, Any]) -> Iterator[str]:
         yield f"computed right in the arrays that the caller gets: {_listed(memory['delivered'])}"
     for entry in memory["workspace"]:
         shared = " share" if len(entry["values"]) > 1 else " takes"
-        yield f"workspace: {_listed(entry['values'])}{shared} {entry['bytes']} bytes"
+        yield f"workspace: {_listed(entry['values'])}{shared} {entry['bytes']} byte{'s' * (entry['bytes'] != '1')}"
 
 
 def _cast_line(cast: Mapping[str, Any]) -> str:

@@ -55,6 +55,7 @@ def latex(x: Variable) -> str:
 class TeX(Notation):
     """The notation of one text: it keeps two names apart that TeX would show alike, such as b2 and b_2."""
 
+    longest_text = 240
     longest_line = 240
     worth_naming = 40
     ellipsis = r"\ldots{}"
@@ -78,8 +79,7 @@ class TeX(Notation):
             return self.word(text, x.type) if x.name else Formula(verbatim(text), "atom", x.type)
         if text.startswith("<"):
             return Formula(verbatim(text), "atom", x.type)
-        text = re.sub(r"\.0(?=[],]|$)", "", text)
-        written = _NUMBER.sub(_number, text).replace("[", r"\left[").replace("]", r"\right]")
+        written = numbers(re.sub(r"\.0(?=[],]|$)", "", text)).replace("[", r"\left[").replace("]", r"\right]")
         scaled = "unary" if r"\cdot" in written else "power" if "^" in written else "atom"
         level = "atom" if x.ndim else "sum" if written.startswith("-") else scaled
         return Formula(re.sub("True|False", lambda match: rf"\mathrm{{{match[0]}}}", written), level, x.type)
@@ -161,6 +161,11 @@ def _escaped(text: str) -> str:
 
 def _printable(sign: str) -> str:
     return sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}"
+
+
+def numbers(text: str) -> str:
+    """Numbers as Python writes them, with powers of ten; what is between them stays as it is."""
+    return _NUMBER.sub(_number, text)
 
 
 def _number(match: re.Match[str]) -> str:

@@ -85,7 +85,7 @@ class Names:
     def of(self, x: Variable) -> str:
         """The word for a variable that has a name or no expression: two of the same name are told apart."""
         if x not in self._words:
-            self._words[x] = self._unique(name_of(x)) if name_of(x) else self._unnamed(x)
+            self._words[x] = self.unique(name_of(x)) if name_of(x) else self._unnamed(x)
         return self._words[x]
 
     def temporary(self) -> str:
@@ -98,10 +98,11 @@ class Names:
     def _unnamed(self, x: Variable) -> str:
         if isinstance(x, Constant):
             return _number(x.data)
-        word = self._unique(_described(x))
+        word = self.unique(_described(x))
         return f"<{word}>"
 
-    def _unique(self, word: str) -> str:
+    def unique(self, word: str) -> str:
+        """The word, or one like it that is not taken yet."""
         unique = word
         while unique in self._taken:
             self._next[word] = self._next.get(word, 1) + 1
@@ -130,9 +131,14 @@ def _number(data: np.ndarray) -> str:
 class Notation:
     """How expressions are written: the text of a leaf, of an op and of a name. This one is Python's."""
 
+    longest_text = LONGEST_TEXT
     longest_line = 100  # characters of an expression before it gets a line of its own
     worth_naming = 16  # a shared expression shorter than this is written out at each use
     ellipsis = "…"
+
+    def is_leaf(self, x: Variable) -> bool:
+        """Whether a name, or whatever `leaf` writes, stands for the expression of a variable."""
+        return x.owner is None or bool(name_of(x))
 
     def word(self, word: str, type: TensorType) -> Term:
         """A name that was given to an expression."""
@@ -202,23 +208,27 @@ def written_out(x: Variable, notation: Notation) -> tuple[list[tuple[Term, Term]
 
 def excerpt(x: Variable, notation: Notation = PYTHON, most: int = 32) -> str:
     """The expression of `x` on one line, `…` for what is deeper than `most` applications. The cost is bounded."""
-    text = ""
-    for nodes in (n for n in (32, 16, 8, 4, 2, 1) if n <= most):
-        text = _excerpt(x, nodes, PYTHON)
-        if len(text) <= LONGEST_TEXT:
-            break
-    if notation is not PYTHON:
-        return _excerpt(x, nodes, notation)
-    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+    text = excerpt_term(x, notation, most).text
+    return f"{text[: LONGEST_TEXT - 1]}…" if notation is PYTHON and len(text) > LONGEST_TEXT else text
 
 
-def _excerpt(x: Variable, nodes: int, notation: Notation) -> str:
+def excerpt_term(x: Variable, notation: Notation, most: int = 32) -> Term:
+    """The same with how tightly it binds and its type; longer than `notation.longest_text` only if it must be."""
+    for nodes in (32, 16, 8, 4, 2):
+        if nodes <= most:
+            term = _excerpt(x, nodes, notation)
+            if len(term.text) <= notation.longest_text:
+                return term
+    return _excerpt(x, 1, notation)
+
+
+def _excerpt(x: Variable, nodes: int, notation: Notation) -> Term:
     """The expression with the `nodes` applications nearest to `x` written out, each as often as it is used."""
     names = Names()
     met: list[Variable] = [x]
     operands: list[range | None] = []
     for k, v in enumerate(met):  # grows while we walk
-        expanded = v.owner is not None and nodes > 0 and (k == 0 or not name_of(v))
+        expanded = v.owner is not None and nodes > 0 and (k == 0 or not notation.is_leaf(v))
         operands.append(None)
         if expanded and v.owner is not None:
             nodes -= 1
@@ -226,18 +236,18 @@ def _excerpt(x: Variable, nodes: int, notation: Notation) -> str:
             met.extend(v.owner.inputs[:MOST_OPERANDS])
     for v in met[1:]:
         if v.owner is None or name_of(v):
-            names.of(v)
+            names.of(v)  # in the order in which they are met
     terms: dict[int, Term] = {}
     for k in reversed(range(len(met))):
         v, parts = met[k], operands[k]
         if parts is not None and v.owner is not None:
             write = notation.cut if len(v.owner.inputs) > len(parts) else notation.apply
             terms[k] = write(v, [terms[i] for i in parts])
-        elif v.owner is None or name_of(v):
+        elif notation.is_leaf(v):
             terms[k] = notation.leaf(v, names)
         else:
             terms[k] = notation.word(notation.ellipsis, v.type)
-    return terms[0].text
+    return terms[0]
 
 
 def _str(x: Variable) -> str:
