@@ -29,9 +29,14 @@ from symgraph.options import NanGuardMode, config
 from symgraph.signature import In, Out
 
 if TYPE_CHECKING:
+    from symgraph.chain_rule import explain_grad
     from symgraph.visual.drawing import Drawing, draw
 
-LAZY = {"draw": "symgraph.visual.drawing", "Drawing": "symgraph.visual.drawing"}  # name -> the file that has it
+LAZY = {  # name -> the file that has it
+    "draw": "symgraph.visual.drawing",
+    "Drawing": "symgraph.visual.drawing",
+    "explain_grad": "symgraph.chain_rule",
+}
 
 
 def __getattr__(name: str) -> Any:

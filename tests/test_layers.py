@@ -113,6 +113,7 @@ symgraph/function
 
 symgraph/visual/drawing
 symgraph/visual/__init__
+symgraph/chain_rule
 
 symgraph/testing
 symgraph/nnet
