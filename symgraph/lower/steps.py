@@ -103,7 +103,8 @@ class StepWriter:
         touched, sizes = buffers(body), free_variables(body)
         name = self.names.fresh(f"{type(node.op).__name__.lower()}_{node.output.name or ''}", "loops")
         call = ir.Call(name, (*(ir.Pointer(b, ZERO) for b in touched), *sizes))
-        return ir.Kernel(name, (*touched, *sizes), body), [*before, call]
+        params = [replace(b, writable=b.name == target.buffer.name) for b in touched]
+        return ir.Kernel(name, (*params, *sizes), body), [*before, call]
 
     def _same_memory(self, x: Variable, operand: PlacedArray) -> bool:
         return self.arrays.of(x).name == operand.buffer.name and operand.placement.offset == ZERO
