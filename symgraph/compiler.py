@@ -87,7 +87,7 @@ class Compiler:
         clock.lap("rewrite")
         count = len(self.signature.outputs)
         updated = [s for s, _ in self.signature.updates]
-        used = set(leaves(rewritten.outputs))
+        used = set(leaves([*rewritten.outputs, *must_hold]))
         shared = {y: s for s in self.signature.shared if (y := stand_ins.get(s, s)) in used or s in updated}
         updates = [(stand_ins.get(s, s), new) for s, new in zip(updated, rewritten.outputs[count:], strict=True)]
         inputs = [stand_ins.get(x, x) for x in self.inputs]

@@ -19,10 +19,11 @@ from symgraph.graph.provenance import Origin, attributed_to
 from symgraph.graph.traverse import toposort
 from symgraph.graph.types import format_shape
 from symgraph.interpreter import evaluate
-from symgraph.ops.debugging import spread
+from symgraph.ops.debugging import Assert, Print, spread
 from symgraph.ops.elementary import abs as absolute
 from symgraph.ops.elementary import eq, gt, isinf, isnan, logical_not, logical_or, switch
-from symgraph.ops.elementwise import Elementwise
+from symgraph.ops.elementwise import Cast, Elementwise
+from symgraph.ops.layout import SpecifyShape
 from symgraph.options import NanGuardMode
 from symgraph.rewrite.engine import RewriteError, Step, apply_book
 from symgraph.rewrite.pipeline import passes
@@ -30,6 +31,7 @@ from symgraph.rewrite.stabilize import STABILIZE
 
 BIG = 1e10  # Theano's
 MOST_HINTS = 2
+ALIGNED = (Elementwise, Cast, SpecifyShape, Print, Assert)  # element by element
 
 Trace = Mapping[Variable, np.ndarray]
 
@@ -61,6 +63,10 @@ def minds(value: np.ndarray, guard: NanGuardMode) -> np.ndarray:
         wrong |= guard.inf_is_error & np.isinf(value)
         wrong |= guard.big_is_error & (np.abs(value) > BIG)
     return wrong
+
+
+def _is_nan(value: np.ndarray) -> np.ndarray:
+    return np.isnan(value) if value.dtype.kind == "f" else np.zeros(value.shape, bool)
 
 
 def failure(
@@ -96,6 +102,8 @@ def failure(
 class Search:
     """A walk from the results that the guard minds back to where such values appear first.
 
+    Through ops that work element by element it follows only the elements that the wrong ones were made of.
+
     preferred: lines to look at first, where more than one made such values
     """
 
@@ -107,55 +115,71 @@ class Search:
     @cached_property
     def wrong(self) -> list[tuple[str, Variable]]:
         """The results that the guard minds."""
-        return [(label, x) for label, x in self.wanted if self._is_wrong(x)]
+        return [(label, x) for label, x in self.wanted if minds(self.value(x), self.guard).any()]
 
     @cached_property
-    def path(self) -> dict[Variable, None]:
-        """The values that the guard minds and that the wrong results come from."""
-        found: dict[Variable, None] = {}
-        stack = [x for _, x in self.wrong]
-        while stack:
-            x = stack.pop()
-            if x not in found:
-                found[x] = None
-                stack += [y for y in (x.owner.inputs if x.owner is not None else ()) if self._is_wrong(y)]
+    def path(self) -> dict[Variable, np.ndarray]:
+        """The values that the wrong results come from, and which of their elements the guard minds."""
+        found = {x: minds(self.value(x), self.guard) for _, x in self.wrong}
+        for node in reversed(toposort(found)):
+            if node.output in found:
+                for k, y in enumerate(node.inputs):
+                    elements = self._passed_on(node, k, found[node.output])
+                    if elements.any():
+                        found[y] = found[y] | elements if y in found else elements
         return found
 
     @cached_property
     def makers(self) -> list[Apply]:
-        """The nodes on the path whose operands are all fine, in order."""
-        order = [node for node in self._order if not any(self._is_wrong(y) for y in node.inputs)]
-        return sorted(order, key=lambda node: node.output.origin not in self.preferred)
+        """The nodes on the path that made a wrong element of operands that are fine there; those preferred first."""
+        nodes = [node for node in self._order if self.made(node).any()]
+        return sorted(nodes, key=lambda node: node.output.origin not in self.preferred)
 
     @cached_property
     def turning(self) -> Apply | None:
         """The first node on the path that made NaN of infinities or of large numbers."""
-        nodes = (n for n in self._order if self._has_nan(n.output) and not any(map(self._has_nan, n.inputs)))
-        return next((n for n in nodes if n not in self.makers), None)
+        return next((node for node in self._order if self.turned(node).any()), None)
 
     @cached_property
     def sources(self) -> list[Variable]:
         """The inputs, shared variables and constants that are wrong themselves."""
-        return [x for x in self.path if x.owner is None]
+        return [x for x in reversed(self.path) if x.owner is None]
+
+    def value(self, x: Variable) -> np.ndarray:
+        """The value of a variable."""
+        return x.data if isinstance(x, Constant) else self.trace[x]
+
+    def made(self, node: Apply) -> np.ndarray:
+        """Which elements on the path a node made of operands that are fine there."""
+        return self._appear(node, lambda value: minds(value, self.guard))
+
+    def turned(self, node: Apply) -> np.ndarray:
+        """Which elements on the path a node made NaN of operands that are wrong there, but not NaN."""
+        return self._appear(node, _is_nan) & ~self.made(node)
+
+    def _appear(self, node: Apply, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """The elements on the path of which a test is true, and of no operand there."""
+        found = self.path[node.output] & test(self.value(node.output))
+        for y in node.inputs:
+            before = test(self.value(y))
+            found = found & ~(np.broadcast_to(before, found.shape) if isinstance(node.op, ALIGNED) else before.any())
+        return found
 
     @cached_property
     def _order(self) -> list[Apply]:
         return [node for node in toposort([x for _, x in self.wrong]) if node.output in self.path]
 
-    @cached_property
-    def _known(self) -> dict[Variable, bool]:
-        return {}
-
-    def _is_wrong(self, x: Variable) -> bool:
-        if x not in self._known:
-            self._known[x] = bool(minds(self._value(x), self.guard).any())
-        return self._known[x]
-
-    def _has_nan(self, x: Variable) -> bool:
-        return x.type.is_float and bool(np.isnan(self._value(x)).any())
-
-    def _value(self, x: Variable) -> np.ndarray:
-        return x.data if isinstance(x, Constant) else self.trace[x]
+    def _passed_on(self, node: Apply, k: int, elements: np.ndarray) -> np.ndarray:
+        """Which wrong elements of operand k went into these elements of the result."""
+        wrong = minds(self.value(node.inputs[k]), self.guard)
+        if not isinstance(node.op, ALIGNED) or not wrong.any():
+            return wrong
+        if isinstance(node.op, Elementwise) and node.op.function is switch:
+            chosen = self.value(node.inputs[0]) != 0
+            elements = elements & (chosen if k == 1 else ~chosen)
+        extra = elements.ndim - wrong.ndim
+        stretched = tuple(a for a, n in enumerate(elements.shape) if a < extra or wrong.shape[a - extra] == 1 != n)
+        return wrong & elements.any(axis=stretched, keepdims=True).reshape(wrong.shape)
 
 
 def report(caller: str, search: Search, stable: Set[str] = frozenset()) -> str:
@@ -167,7 +191,7 @@ def report(caller: str, search: Search, stable: Set[str] = frozenset()) -> str:
     culprit = first or search.turning
     if culprit is not None:
         lines += _made(culprit, "first made by" if first else "NaN made by", search)
-    if first is not None and search.turning is not None:
+    if first is not None and search.turning not in (None, first):
         lines += _made(search.turning, "then NaN made by", search)
     for x in search.sources:
         lines.append(f"  {_kind(x)} {excerpt(x)} (made at {x.origin}) already was {_described(x, search)}")
@@ -179,7 +203,7 @@ def report(caller: str, search: Search, stable: Set[str] = frozenset()) -> str:
 
 def _described(x: Variable, search: Search) -> str:
     """Dtype, shape and range of a value."""
-    value = search._value(x)
+    value = search.value(x)
     if value.ndim == 0:
         return f"{value.dtype} {value}"
     return f"{value.dtype} {format_shape(value.shape)}: {spread(value)}"
@@ -196,17 +220,17 @@ def _made(node: Apply, what: str, search: Search) -> list[str]:
     lines = [f"  {what}  {excerpt(x)}", f"    {x.origin}   {derived}{x.origin.text}".rstrip()]
     for y in dict.fromkeys(y for y in node.inputs if not isinstance(y, Constant) or y.ndim):
         lines.append(f"    {y} is {_described(y, search)}")
-    if x.ndim and search._is_wrong(x) and isinstance(node.op, Elementwise):
+    if x.ndim and isinstance(node.op, Elementwise):
         lines.append(f"    {_element(node, search)}")
     return lines
 
 
 def _element(node: Apply, search: Search) -> str:
-    """The first element of a result that is wrong, and what it was made of."""
-    value = search._value(node.output)
-    wrong = np.isnan(value) if node is search.turning else minds(value, search.guard)
-    place = tuple(int(i) for i in np.argwhere(wrong)[0])
-    operands = [np.broadcast_to(search._value(y), value.shape)[place] for y in node.inputs]
+    """The first element that a node made wrong, and what it was made of."""
+    value = search.value(node.output)
+    made = search.made(node)
+    place = tuple(int(i) for i in np.argwhere(made if made.any() else search.turned(node))[0])
+    operands = [np.broadcast_to(search.value(y), value.shape)[place] for y in node.inputs]
     listed = ", ".join(str(v) for v in operands)
     return f"at {list(place)}: {node.op.label}({listed}) is {value[place]}"
 
@@ -218,7 +242,9 @@ def _hints(search: Search, culprit: Apply, stable: Set[str]) -> list[str]:
     """Stable forms of what is on the path, where the rewriter knows one that helps at these values; else advice."""
     hints = []
     for step in stable_forms(search):
-        if step.rule not in stable:
+        if step.rule == CROSS_ENTROPY and step.rule not in stable:
+            hints.insert(0, f"  stable    T.nnet.sigmoid_binary_crossentropy(z, t), {excerpt(step.after)}: {step.why}")
+        elif step.rule not in stable:
             label = _label(step)
             form = f"{SPELLED.get(label, label)}, as in {excerpt(step.after)}, in place of {excerpt(step.before)}"
             hints.append(f"  stable    {form}: {step.why}")
@@ -239,9 +265,11 @@ def stable_forms(search: Search) -> list[Step]:
     except (GraphError, RewriteError):
         return []
     fine = [not minds(value, search.guard).any() for value in values]
-    return [s for s, before, after in zip(steps, fine[::2], fine[1::2], strict=True) if after and not before]
+    pairs = zip(steps, fine[::2], fine[1::2], strict=True)
+    return [s for s, before, after in pairs if after and (not before or s.rule == CROSS_ENTROPY)]
 
 
+CROSS_ENTROPY = "binary cross entropy of a sigmoid"  # a rule for what stable forms of its parts make
 SPELLED = {
     "log_softmax": "T.nnet.log_softmax", "log_sum_exp": "T.logsumexp", "softmax": "T.nnet.softmax",
     "softplus": "T.nnet.softplus", "sigmoid": "T.nnet.sigmoid", "log1p": "T.log1p", "expm1": "T.expm1",
@@ -257,11 +285,11 @@ def _label(step: Step) -> str:
 def _advice(node: Apply, search: Search) -> str:
     """What helps against what an op does at the ends of its domain."""
     label = node.op.label
-    operands = [search._value(x) for x in node.inputs]
+    operands = [search.value(x) for x in node.inputs]
     find = ADVICE.get(label)
     if find is not None:
         return find(operands, node.output.dtype)
-    overflows = np.isinf(search._value(node.output)).any() and node in search.makers
+    overflows = np.isinf(search.value(node.output)).any() and node in search.makers
     return f"the result is larger than {node.output.dtype} holds, {_largest(node.output.dtype)}" if overflows else ""
 
 

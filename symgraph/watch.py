@@ -69,8 +69,7 @@ def _parts(condition: Variable) -> list[Variable]:
     level = [condition]
     for _ in range(DEEPEST):
         operands = [y for x in level if x.owner is not None for y in x.owner.inputs if not isinstance(y, Constant)]
-        for y in operands:
-            if y.dtype != "bool" and (not found or y.name or y.owner is None):
-                found.setdefault(y)
+        values = [y for y in operands if y.dtype != "bool"]
+        found.update(dict.fromkeys(y for y in values if not found or y.name or y.owner is None))
         level = list(dict.fromkeys(operands))[:MOST_VALUES]
     return list(found)[:MOST_VALUES]

@@ -63,7 +63,7 @@ class Print(Op):
         return x
 
     def format(self, x: Written) -> str:
-        return f"print({f'{shown(self.message)}, ' if self.message else ''}{x})"
+        return f"print({', '.join([shown(self.message)] * bool(self.message) + [f'{x}'])})"
 
     def show(self, x: Variable, value: np.ndarray) -> None:
         """Print the value of an operand `x`, or hand a copy of it to `global_fn`."""
@@ -173,7 +173,9 @@ def _attribute(value: np.ndarray, name: str) -> str:
 
 
 def _elements(value: np.ndarray) -> str:
-    return " ".join(np.array2string(value, max_line_width=10**6, threshold=FEW + 1).split())
+    if value.ndim == 0:
+        return str(value[()])
+    return " ".join(np.array2string(value, max_line_width=10**6, threshold=FEW + 1).split()).replace("[ ", "[")
 
 
 def _number(value: Any) -> str:
