@@ -81,7 +81,7 @@ def helper(name: str) -> Function:
     for dtype, ctype in C_TYPES.items():
         if ctype.suffix == suffix and name == f"sg_{operation}_{suffix}":
             if ctype.kind == "f" and operation in vector_math.FUNCTIONS:
-                return _vector(operation)(ctype)
+                return _vector_function(operation, ctype)
             found = _spelling(operation, dtype)
             if isinstance(found, Function) and found.name == name:
                 return found
@@ -153,14 +153,14 @@ def _libm(stem: str) -> Maker:
 
 
 def _vector(operation: str) -> Maker:
+    return lambda ctype: _vector_function(operation, ctype)
+
+
+def _vector_function(operation: str, ctype: CType) -> Function:
     """A function of `vector_math.py`."""
-
-    def make(ctype: CType) -> Function:
-        dtype = "float64" if ctype.bytes == 8 else "float32"
-        text, requires = vector_math.source(operation, dtype), vector_math.called(operation, dtype)
-        return Function(f"sg_{operation}_{ctype.suffix}", text, requires)
-
-    return make
+    dtype = "float64" if ctype.bytes == 8 else "float32"
+    text, requires = vector_math.source(operation, dtype), vector_math.called(operation, dtype)
+    return Function(f"sg_{operation}_{ctype.suffix}", text, requires)
 
 
 def _helper(operation: str, text: str, *requires: str) -> Maker:
