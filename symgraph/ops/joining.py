@@ -65,18 +65,26 @@ class Join(Op):
 
     def loops(self, out: Placed, *xs: Placed) -> tuple[ir.Stmt, ...]:
         statements: list[ir.Stmt] = []
-        start: ir.Expr | None = None
-        for x in xs:
+        start: ir.Expr = ir.index(0)
+        for k, x in enumerate(xs):
             index: list[ir.Expr] = [ir.Var(ir.INDEX, f"i{axis}") for axis in range(x.type.ndim)]
             target = list(index)
-            if start is not None:
+            if k > 0:
                 target[self.axis] = start + index[self.axis]
             body = out.store(target, x.load(*index))
             for i, extent in reversed(list(zip(index, x.extents, strict=True))):
                 assert isinstance(i, ir.Var)
                 body = ir.For(i, extent, (body,))
             statements.append(body)
-            start = x.extents[self.axis] if start is None else start + x.extents[self.axis]
+            length = x.extents[self.axis]
+            if isinstance(start, ir.Literal) and isinstance(length, ir.Literal):
+                start = ir.index(int(start.value) + int(length.value))
+            elif k == 0:
+                start = length
+            elif k < len(xs) - 1:  # in a variable of its own, or the sums would nest as deep as there are arrays
+                end = ir.Var(ir.INDEX, f"start{k + 1}")
+                statements.append(ir.Declare(end, start + length))
+                start = end
         return tuple(statements)
 
     @classmethod
