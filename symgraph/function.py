@@ -123,14 +123,14 @@ class Function:
             if results is not None:
                 if k:
                     self._variants.insert(0, self._variants.pop(k))
-                return self._shown(results)
+                return self._shown(results) if self._watch.prints else results
         trace: dict[Variable, np.ndarray] = {}
         try:
             results = self._retry(arrays, trace)
         except Exception:
             self._watch.show(trace)
             raise
-        return self._shown(results)
+        return self._shown(results) if self._watch.prints else results
 
     def _retry(self, arrays: Sequence[np.ndarray], trace: dict[Variable, np.ndarray]) -> list[np.ndarray]:
         """The results of a call that no variant has taken, by a new one; all values by the references go to `trace`.
@@ -167,8 +167,6 @@ class Function:
 
     def _shown(self, results: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs without the values to print, which come after them and are printed."""
-        if not self._watch.prints:
-            return results
         count = len(self.outputs)
         self._watch.show(dict(zip(self._watch.printed, results[count:], strict=True)))
         return results[:count]

@@ -240,7 +240,7 @@ def _element(node: Apply, search: Search) -> str:
 
 def _hints(search: Search, culprit: Apply, stable: Set[str]) -> list[str]:
     """Stable forms of what is on the path, where the rewriter knows one that helps at these values; else advice."""
-    hints = []
+    hints: list[str] = []
     for step in stable_forms(search):
         if step.rule == CROSS_ENTROPY and step.rule not in stable:
             hints.insert(0, f"  stable    T.nnet.sigmoid_binary_crossentropy(z, t), {excerpt(step.after)}: {step.why}")

@@ -51,8 +51,8 @@ class Watch:
             failed = [c for c in conditions if c in trace and not trace[c]]
             if failed and node.output not in trace:
                 values = {v: trace[v] for c in failed for v in _parts(c) if v in trace}
-                values.setdefault(x, trace.get(x, values.get(x)))
-                lines = [f"  where {v} is {summary(value)}" for v, value in values.items() if value is not None]
+                values.update({x: trace[x]} if x in trace else {})
+                lines = [f"  where {v} is {summary(value)}" for v, value in values.items()]
                 return AssertionFailure("\n".join([str(error), *lines]))
         return error
 

@@ -1,4 +1,4 @@
-"""A guarded function fails where a result is not finite, changes nothing, and tells which node made the first such value."""
+"""A guarded function fails where a result is not finite, changes nothing, and tells what made the first such value."""
 
 import threading
 
@@ -136,7 +136,7 @@ def test_of_several_the_first_in_order(guarded):
 
 
 def test_of_those_that_compiled_code_shares(guarded):
-    """As written both logarithms are infinite; compiled the first is log_softmax, and only the second one is to blame."""
+    """As written both logarithms are infinite; compiled the first is log_softmax, and only the second is to blame."""
     p = T.log(T.nnet.softmax(x))
     q = T.log(x[:, 0])
     f = guarded([x], p.sum(axis=1) + q)
