@@ -109,6 +109,11 @@ symgraph/watch
 symgraph/compiler
 symgraph/inspection
 symgraph/explain
+
+symgraph/visual/folding
+symgraph/visual/c_lines
+symgraph/visual/explorer
+
 symgraph/function
 
 symgraph/visual/drawing

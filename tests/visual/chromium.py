@@ -10,9 +10,9 @@ import tempfile
 import time
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
-         "--disable-component-update", "--disable-dev-shm-usage", "--no-default-browser-check", "--hide-scrollbars",
-         "--force-color-profile=srgb", "--remote-debugging-pipe")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-sync", "--disable-component-update", "--disable-dev-shm-usage", "--no-default-browser-check",
+         "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe")
 PATIENCE = 30  # seconds for one answer
 
 
@@ -32,7 +32,7 @@ class Chromium:
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         command_read, self._write = os.pipe()
         self._read, answer_write = os.pipe()
-        # The browser reads commands at descriptor 3 and answers at 4; a shell puts ours there, whatever their numbers are.
+        # The browser reads commands at descriptor 3 and answers at 4; a shell puts ours there, whatever their numbers.
         script = f'exec "$@" 3<&{command_read} 4>&{answer_write}'
         self._process = subprocess.Popen(
             ["bash", "-c", script, "chromium", find_chromium(), *FLAGS, f"--window-size={width},{height}",
@@ -105,7 +105,7 @@ class Chromium:
             self.requests.append(params["request"]["url"])
 
     def open(self, path, fragment=""):
-        """Load a file and wait until its scripts say that they are ready; the seconds it took, as the page counts them."""
+        """Load a file and wait until its scripts are done; the seconds it took, as the page counts them."""
         self.send("Page.navigate", url=f"{path.resolve().as_uri()}{fragment}")
         self.wait("document.documentElement?.dataset.ready === 'true'")
         return self.run("performance.now()") / 1000
@@ -126,9 +126,9 @@ class Chromium:
             time.sleep(0.02)
 
     def place(self, selector):
-        """The middle of the first element that a CSS selector finds."""
+        """A point on the first element that a CSS selector finds: its middle, or near its left end if it is long."""
         where = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-        return self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({where})")
+        return self.run(f"(r => [r.x + Math.min(r.width / 2, 60), r.y + r.height / 2])({where})")
 
     def mouse(self, kind, x, y, **more):
         """One event of the mouse: mouseMoved, mousePressed, mouseReleased or mouseWheel."""
