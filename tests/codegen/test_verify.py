@@ -1,4 +1,4 @@
-"""Each way in which a loop program can be wrong is refused, with the function, the statement and who should have known."""
+"""Each way in which a loop program can be wrong is refused, with function, statement and who should have known."""
 
 from dataclasses import replace
 

@@ -133,7 +133,8 @@ def test_lengths_that_do_not_fit(expression, inputs, arrays):
 
 
 @pytest.mark.parametrize("shapes", [
-    [(2, 3), (1, 3)], [(2, 1), (2, 3)], [(1, 1), (2, 3)], [(1, 3), (2, 1)], [(1, 1), (1, 1)], [(0, 3), (1, 3)], [(0, 3), (0, 1)],
+    [(2, 3), (1, 3)], [(2, 1), (2, 3)], [(1, 1), (2, 3)], [(1, 3), (2, 1)], [(1, 1), (1, 1)], [(0, 3), (1, 3)],
+    [(0, 3), (0, 1)],
 ])  # fmt: skip
 def test_lengths_that_turn_out_to_be_1_broadcast(shapes):
     f, counter = checked([x + y, (x * y).sum(axis=0)], x, y)

@@ -1,0 +1,155 @@
+"""What a nest does in which loop: hoisting, passes over a row, accumulations, and which loops are vector loops."""
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+import symgraph.tensor as T
+from codegen import ir
+from codegen.visit import expressions, statements
+
+x, y = T.dmatrices("x", "y")
+v, w = T.dvectors("v", "w")
+a = T.dscalar("a")
+rng = np.random.default_rng(0)
+
+
+def kernel(lowered, inputs, *outputs):
+    """The one kernel of a function."""
+    program = lowered(inputs, outputs).program
+    assert len(program.kernels) == 1
+    return program.kernels[0]
+
+
+def loops(body):
+    """The nesting of loops: (loops inside, …), an innermost one as 'simd' or 'loop'."""
+    found = [s for s in body if isinstance(s, ir.For)]
+    return tuple(loops(s.body) or ("simd" if s.simd else "loop") for s in found)
+
+
+def operations(body):
+    """How often each operation is written."""
+    names = [e.name for e in expressions(body) if isinstance(e, ir.Operation)]
+    return {name: names.count(name) for name in names}
+
+
+def stores(body):
+    return [s for s in statements(body) if isinstance(s, ir.Store)]
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "nesting"), [
+    ([x], [T.tanh(x)], ("simd",)),                                          # one loop over all elements
+    ([x, v], [x * v], (("simd",),)),
+    ([x, v], [x * v.dimshuffle(0, "x")], (("simd",),)),
+    ([x], [x + 1, x.sum()], ("simd",)),
+    ([x], [x.sum(axis=1)], (("simd",),)),
+    ([x], [x / x.sum(axis=1, keepdims=True)], (("simd", "simd"),)),         # two passes over each row
+    ([x], [T.nnet.softmax(x)], (("simd", "simd", "simd"),)),
+    ([x], [x.sum(axis=0)], ("simd", ("simd",))),                            # the sums start as 0
+    ([x], [x.T * 1.5], (("simd",),)),
+    ([a], [a * 2], ()),
+    ([v, w], [T.outer(v, w) * 0.5], (("simd",),)),
+])  # fmt: skip
+def test_nesting(lowered, inputs, outputs, nesting):
+    assert loops(kernel(lowered, inputs, *outputs).body) == nesting
+
+
+def test_what_does_not_change_is_computed_outside(lowered):
+    body = kernel(lowered, [x, v], x * T.erf(v).dimshuffle(0, "x")).body
+    (outer,) = [s for s in body if isinstance(s, ir.For)]
+    assert operations([s for s in outer.body if not isinstance(s, ir.For)]).get("erf") == 1
+    assert "erf" not in operations([s for s in outer.body if isinstance(s, ir.For)])
+    bodies = [kernel.body for kernel in lowered([x, a], [x * T.erf(a)]).program.kernels]
+    assert sum("erf" in operations([s for s in body if not isinstance(s, ir.For)]) for body in bodies) == 1
+    assert not any("erf" in operations([s for s in body if isinstance(s, ir.For)]) for body in bodies)
+
+
+def test_a_value_used_twice_is_computed_once(lowered):
+    h = T.erf(x)
+    assert operations(kernel(lowered, [x], h * h + h, h).body)["erf"] == 1
+
+
+def test_a_value_needed_in_two_passes_is_the_same_in_both(lowered):
+    h = T.erf(x)
+    f = sg.function([x], h / h.sum(axis=1, keepdims=True))
+    X = rng.normal(size=(3, 7))
+    expected = sg.function([x], h / h.sum(axis=1, keepdims=True), mode="numpy")(X)
+    np.testing.assert_allclose(f(X), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("reduced", [T.sum, T.prod, T.max, T.min, T.mean, T.var, T.any, T.all, T.argmax, T.argmin])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("shape", [(3, 4), (1, 4), (3, 1), (1, 1), (33, 65)])
+def test_reductions_of_both_layouts(reduced, axis, shape):
+    """Along rows, across them, over all, beside the values and of a computed value."""
+    z = x > 0 if reduced in (T.any, T.all) else T.sqrt(abs(x)) - 0.5
+    outputs = [reduced(z, axis=axis), reduced(z.T, axis=axis), z]
+    X = rng.normal(size=shape)
+    for got, expected in zip(sg.function([x], outputs)(X), sg.function([x], outputs, mode="numpy")(X), strict=True):
+        assert got.dtype == expected.dtype and got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_sums_of_nothing():
+    f = sg.function([x], [x.sum(axis=0), x.prod(axis=1), x.sum(), T.any(x > 0, axis=0)])
+    assert [value.tolist() for value in f(np.empty((0, 3)))] == [[0, 0, 0], [], 0, [False] * 3]
+    assert [value.tolist() for value in f(np.empty((2, 0)))] == [[], [1, 1], 0, []]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("position", [0, 1, 5, 8, None])
+def test_nan_and_infinities_in_reductions(dtype, position):
+    """The first NaN is the maximum, the minimum and where both are, as in numpy."""
+    z = T.TensorType(dtype, (None, None))("z")
+    f = sg.function([z], [T.max(z, axis=1), T.min(z, axis=1), T.argmax(z, axis=1), T.argmin(z, axis=1), z.sum(axis=1),
+                          T.max(z, axis=0), T.argmin(z, axis=0), T.max(z), T.argmax(z)])  # fmt: skip
+    Z = rng.normal(size=(3, 9)).astype(dtype)
+    Z[1, 3], Z[1, 4] = np.inf, -np.inf
+    Z[2] = -np.inf
+    if position is not None:
+        Z[0, position] = Z[2, 8] = np.nan
+    with np.errstate(invalid="ignore"):
+        expected = [Z.max(1), Z.min(1), Z.argmax(1), Z.argmin(1), Z.sum(1), Z.max(0), Z.argmin(0), Z.max(), Z.argmax()]
+    for got, value in zip(f(Z), expected, strict=True):
+        np.testing.assert_allclose(got, value, rtol=1e-6)
+
+
+def test_argmax_is_the_first_of_equals():
+    Z = np.array([[1.0, 3, 3, 2], [0, 0, 0, 0], [5, 5, 1, 9]])
+    f = sg.function([x], [T.argmax(x, axis=1), T.argmin(x, axis=1), T.argmax(x, axis=0), T.argmax(x)])
+    for got, expected in zip(f(Z), [Z.argmax(1), Z.argmin(1), Z.argmax(0), Z.argmax()], strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_sums_are_accumulated_where_lanes_may(lowered):
+    loop = next(s for s in kernel(lowered, [x], x.sum()).body if isinstance(s, ir.For))
+    ((operator, total),) = loop.sums
+    assert operator == "+" and loop.body[-1].var == total
+
+
+def test_a_store_that_every_iteration_repeats_is_no_vector_loop(lowered):
+    """Lanes may not all write to one place: the sum of the columns of a transposed matrix writes where it runs."""
+    body = kernel(lowered, [x], x.sum(axis=0)).body
+    inner = [s for s in statements(body) if isinstance(s, ir.For) and s.simd]
+    for loop in inner:
+        for store in (s for s in loop.body if isinstance(s, ir.Store)):
+            assert loop.index in set(expressions([store]))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 1), (2, 1, 4), (0, 3, 4), (2, 0, 4)])
+def test_three_axes(shape):
+    z = T.dtensor3("z")
+    outputs = [z.sum(axis=1), z.sum(axis=(0, 2)), z.mean(axis=2, keepdims=True) - z, z.dimshuffle(2, 0, 1) * 2,
+               (z * z.sum(axis=(0, 1))).sum(axis=2), T.exp(z).sum(axis=0)]  # fmt: skip
+    Z = rng.normal(size=shape)
+    with np.errstate(all="ignore"):
+        expected = sg.function([z], outputs, mode="numpy")(Z) if Z.size else None
+    for position, got in enumerate(sg.function([z], outputs)(Z)):
+        if expected is not None:
+            np.testing.assert_allclose(got, expected[position], rtol=1e-12, atol=1e-14)
+
+
+def test_a_row_is_one_element_in_every_pass():
+    """Inputs whose rows have one element, with passes that wait for each other."""
+    f = sg.function([x], T.nnet.softmax(x - x.max(axis=1, keepdims=True)))
+    np.testing.assert_array_equal(f(np.array([[1.0], [1000.0]])), [[1.0], [1.0]])
