@@ -1,0 +1,1 @@
+"""What `python -m symgraph` can do, one file a command."""

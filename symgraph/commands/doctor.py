@@ -1,0 +1,188 @@
+"""`python -m symgraph doctor`: what symgraph found on this machine, whether it works, and what would mend it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from codegen.blas import Blas
+from codegen.cache import Cache
+from codegen.errors import CacheRefused, CompileError, NoCompiler
+from codegen.machine import measure
+from codegen.toolchain import Toolchain, find_toolchain
+from symgraph.commands.cache import open_cache
+from symgraph.commands.sizes import duration, in_bytes, rate
+from symgraph.compiler import default_blas
+from symgraph.function import Function
+from symgraph.graph.types import TensorType
+from symgraph.ops.elementary import exp
+from symgraph.options import Options, environment
+from symgraph.signature import make_signature
+
+EXAMPLES = """\
+Shows the compiler and its flags, the BLAS and what it does a second, the machine's limits,
+the cache and the versions, and compiles and runs a small function:
+
+    python -m symgraph doctor
+
+What is missing is said together with the one command that mends it. The exit status is 0 if
+functions are compiled here, and 1 if they would run interpreted, or not at all. The first run
+measures the machine, for about a second.
+"""
+
+NEEDED = ("numpy", "cffi")
+USEFUL = {"sympy": "derivatives of formulas whose derivative is not stated", "pygments": "C in colour in notebooks"}
+
+
+@dataclass
+class Findings:
+    """Lines to print, problems that keep functions from being compiled, and what else could be better."""
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+
+    def add(self, what: str, *lines: str) -> None:
+        """One thing found, on one line or several."""
+        self.rows += [(what if k == 0 else "", line) for k, line in enumerate(lines)]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command takes no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; 0 if functions are compiled here, otherwise 1."""
+    found = Findings()
+    options = Options()
+    _versions(found)
+    cache = _cache(found, options)
+    toolchain = _compiler(found, options, cache)
+    blas = _blas(found)
+    _machine(found, toolchain, cache, blas)
+    if toolchain is not None:
+        _trial(found, options)
+    for what, line in found.rows:
+        print(f"{what:<12}{line}")
+    for title, entries in (("Missing", found.problems), ("Could be better", found.advice)):
+        if entries:
+            print(f"\n{title}")
+            print("\n".join(f"  {line}" for entry in entries for line in entry.splitlines()))
+    print(f"\n{'Functions are compiled here.' if not found.problems else 'Functions are NOT compiled here.'}")
+    return 1 if found.problems else 0
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _versions(found: Findings) -> None:
+    here = Path(__file__).parents[1]
+    found.add("symgraph", f"{_version('symgraph') or 'not installed, run'} from {here}")
+    found.add("python", f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}")
+    install = f"{shlex.quote(sys.executable)} -m pip install"
+    versions = {name: _version(name) for name in (*NEEDED, *USEFUL)}
+    found.add("packages", ", ".join(f"{name} {version or '(missing)'}" for name, version in versions.items()))
+    for name in (name for name in USEFUL if versions[name] is None):
+        found.advice.append(f"{name} is missing ({USEFUL[name]}): {install} {name}")
+
+
+def _cache(found: Findings, options: Options) -> Cache | None:
+    try:
+        cache = open_cache(options)
+    except CacheRefused as error:
+        found.problems.append(str(error))
+        return None
+    entries = cache.entries()
+    count = f"{len(entries)} function{'' if len(entries) == 1 else 's'}"
+    found.add("cache", f"{cache.directory}: {count}, {in_bytes(sum(e.size for e in entries))}")
+    return cache
+
+
+def _compiler(found: Findings, options: Options, cache: Cache | None) -> Toolchain | None:
+    try:
+        toolchain = find_toolchain(options.cc, probe_dir=(cache or Cache.temporary()).directory)
+    except (NoCompiler, CacheRefused) as error:
+        found.problems.append(str(error))
+        return None
+    found.add("compiler", shlex.join(toolchain.command), *_announced(toolchain), " ".join(toolchain.flags))
+    if "-DSG_SIMD" not in toolchain.flags:
+        found.advice.append("the compiler refuses -fopenmp-simd, without which fewer loops are vectorized: try gcc")
+    return toolchain
+
+
+def _announced(toolchain: Toolchain) -> Iterator[str]:
+    """What the compiler says of itself."""
+    try:
+        done = subprocess.run(
+            [*toolchain.command, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    yield from done.stdout.splitlines()[:1]
+
+
+def _blas(found: Findings) -> Blas | None:
+    blas = default_blas()
+    if blas is None:
+        found.add("BLAS", "none: matrix products run as loops")
+        wheel = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --only-binary=:all: numpy"
+        found.advice.append(f"no BLAS was found, and large matrix products are slow; numpy's wheel brings one: {wheel}")
+        return None
+    width = {"int32_t": 32, "int64_t": 64}[blas.integer]
+    found.add("BLAS", blas.name, blas.path, f"{width}-bit integers")
+    return blas
+
+
+def _machine(found: Findings, toolchain: Toolchain | None, cache: Cache | None, blas: Blas | None) -> None:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = environment().get("OMP_NUM_THREADS")
+    cores = f"{allowed} core{'s' * (allowed > 1)}" + (f" of {os.cpu_count()}" if allowed != os.cpu_count() else "")
+    found.add("processor", f"{platform.machine()}, {cores}{f', OMP_NUM_THREADS={limit}' if limit else ''}")
+    if toolchain is None or cache is None:
+        return
+    try:
+        rates = measure(toolchain, cache, blas)
+    except (CompileError, NoCompiler, CacheRefused, OSError) as error:
+        found.problems.append(str(error))
+        return
+    product = f"; matrix product by BLAS {rate(rates.product, 'FLOP')}" if blas is not None else ""
+    core = f"memory {rate(rates.bandwidth, 'B')}, one core's arithmetic {rate(rates.arithmetic, 'FLOP')}"
+    found.add("measured", f"{core}{product} in float64")
+
+
+def _trial(found: Findings, options: Options) -> None:
+    """Compile a function without the cache, call it, and compare."""
+    x = TensorType("float64", (None,))("x")
+    values = np.linspace(-1, 1, 1000)
+    try:
+        with tempfile.TemporaryDirectory(prefix="symgraph-") as folder:
+            trial = Function(make_signature([x], exp(x) + 1, name="trial"), replace(options, cache=Path(folder)), 0.0)
+            stages = {stage: seconds for stage, seconds in trial.timings.items() if stage != "check"}
+            started = time.perf_counter()
+            result = trial(values)
+            call = time.perf_counter() - started
+    except (CompileError, NoCompiler, CacheRefused, OSError) as error:
+        found.problems.append(f"a small function cannot be compiled: {error}")
+        return
+    if not np.allclose(result, np.exp(values) + 1, rtol=1e-14):
+        found.problems.append("a small function was compiled and gives wrong numbers: please report this output")
+        return
+    told = f"compiled in {duration(sum(stages.values()))}, of which the C compiler took {duration(stages['compile'])}"
+    found.add("trial", f"{told}; first call {duration(call)}; the result is right")
