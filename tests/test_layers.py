@@ -124,6 +124,12 @@ symgraph/testing
 symgraph/nnet
 symgraph/printing
 symgraph/tensor
+symgraph/commands/__init__
+symgraph/commands/sizes
+symgraph/commands/cache
+symgraph/commands/doctor
+symgraph/commands/show
+symgraph/__main__
 symgraph/__init__
 """.split()
 
