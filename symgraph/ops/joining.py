@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
+from math import prod
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -67,15 +70,7 @@ class Join(Op):
         statements: list[ir.Stmt] = []
         start: ir.Expr = ir.index(0)
         for k, x in enumerate(xs):
-            index: list[ir.Expr] = [ir.Var(ir.INDEX, f"i{axis}") for axis in range(x.type.ndim)]
-            target = list(index)
-            if k > 0:
-                target[self.axis] = start + index[self.axis]
-            body = out.store(target, x.load(*index))
-            for i, extent in reversed(list(zip(index, x.extents, strict=True))):
-                assert isinstance(i, ir.Var)
-                body = ir.For(i, extent, (body,))
-            statements.append(body)
+            statements.append(self._put(out, x, start))
             length = x.extents[self.axis]
             if isinstance(start, ir.Literal) and isinstance(length, ir.Literal):
                 start = ir.index(int(start.value) + int(length.value))
@@ -87,6 +82,24 @@ class Join(Op):
                 start = end
         return tuple(statements)
 
+    def _put(self, out: Placed, x: Placed, start: ir.Expr) -> ir.Stmt:
+        """Write one array from `start` on; in one piece where it is one in the result too."""
+        zero = ir.index(0)
+        if all(n == 1 for n in x.type.shape):
+            place = [start if axis == self.axis else zero for axis in range(x.type.ndim)]
+            return out.store(place, x.load(*[zero] * x.type.ndim))
+        if all(n == 1 for n in x.type.shape[: self.axis]):
+            offset = zero if start == zero else _product([start, *x.extents[self.axis + 1 :]])
+            offset = offset if out.pointer.offset == zero else out.pointer.offset + offset
+            return ir.Copy(ir.Pointer(out.pointer.buffer, offset), x.pointer, _product(x.extents))
+        index: list[ir.Expr] = [ir.Var(ir.INDEX, f"i{axis}") for axis in range(x.type.ndim)]
+        target = [start + i if axis == self.axis and start != zero else i for axis, i in enumerate(index)]
+        body = out.store(target, x.load(*index))
+        for i, extent in reversed(list(zip(index, x.extents, strict=True))):
+            assert isinstance(i, ir.Var)
+            body = ir.For(i, extent, (body,))
+        return body
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         rng = np.random.default_rng(0)
@@ -96,6 +109,14 @@ class Join(Op):
         yield Join(1), [a, a[:, :1]]
         yield Join(0), [a[0]]
         yield Join(1), [rng.normal(size=(2, n, 2)) for n in (1, 0, 2)]
+
+
+def _product(factors: Iterable[ir.Expr]) -> ir.Expr:
+    """The product of some lengths, those that are known multiplied at once."""
+    factors = list(factors)
+    known = prod(int(n.value) for n in factors if isinstance(n, ir.Literal))
+    rest = [n for n in factors if not isinstance(n, ir.Literal)]
+    return reduce(mul, rest if known == 1 and rest else [*rest, ir.index(known)])
 
 
 def join(axis: int, *tensors: Any) -> Variable:
