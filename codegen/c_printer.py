@@ -116,7 +116,8 @@ def _with_own_lines(text: str, name: str) -> str:
 
 
 def comment(text: str) -> str:
-    """A C comment of one or more lines, of any text: nothing in it ends the comment, is a trigraph or no plain ASCII."""
+    """A C comment of one or more lines, of any text: nothing in it ends the comment, is a trigraph or no plain ASCII.
+    """
     text = text.replace("\N{HORIZONTAL ELLIPSIS}", "...")
     safe = "".join(c if c == "\n" or (c.isprintable() and c.isascii()) else _escaped(c) for c in text)
     safe = re.sub(r"\?(?=\?)", "? ", safe.replace("*/", "* /").replace("/*", "/ *"))
@@ -126,7 +127,9 @@ def comment(text: str) -> str:
 
 def _string(text: str) -> str:
     """A C string constant of any text, by its UTF-8 bytes."""
-    plain = set(map(ord, " !#$%&'()*+,-./:;<=>@[]^_{|}~")) | set(range(48, 58)) | set(range(65, 91)) | set(range(97, 123))
+    plain = (
+        set(map(ord, " !#$%&'()*+,-./:;<=>@[]^_{|}~")) | set(range(48, 58)) | set(range(65, 91)) | set(range(97, 123))
+    )
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
@@ -401,7 +404,10 @@ def _wrapped(start: str, items: Sequence[str], end: str, width: int = 118) -> It
 
 
 def _kernel(kernel: ir.Kernel) -> str:
-    params = [_declared(p, restrict=True) if isinstance(p, ir.Buffer) else f"{c_type(p.dtype).name} {p.name}" for p in kernel.params]
+    params = [
+        _declared(p, restrict=True) if isinstance(p, ir.Buffer) else f"{c_type(p.dtype).name} {p.name}"
+        for p in kernel.params
+    ]
     head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
     note = [comment(kernel.comment)] if kernel.comment else []
     back = [OWN_LINES] if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)) else []
@@ -422,7 +428,9 @@ def _plan(program: ir.Program) -> str:
     ]
     if not any("sizes" in line for line in body):
         body.insert(0, f"{INDENT}(void)sizes;")
-    note = comment("Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed.")
+    note = comment(
+        "Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed."
+    )
     head = f"int {program.name}_plan(void *const *arrays, int64_t *sizes)"
     return "\n".join([note, *_plain(body), head, "{", *body, "}"])
 
@@ -438,7 +446,9 @@ def _run(program: ir.Program) -> str:
         f"{INDENT}return 0;",
     ]
     text = "\n".join(body)
-    unused = [f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if not re.search(rf"\b{name}\b", text)]
+    unused = [
+        f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if not re.search(rf"\b{name}\b", text)
+    ]
     head = f"int {program.name}(void *const *arrays, const int64_t *sizes, void *workspace)"
     note = comment("Computes everything; the sizes are those that the plan left.")
     return "\n".join([note, *_plain(body), head, "{", *unused, *body, "}"])

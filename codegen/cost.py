@@ -10,9 +10,11 @@ from codegen.c_printer import expression
 from codegen.dtypes import itemsize
 from codegen.visit import operands, statements, walk
 
+
 @dataclass(frozen=True)
 class Polynomial:
-    """A sum of products of names: {("batch", "n"): 2} is `2*batch*n`. Names stand for integers that are not negative."""
+    """A sum of products of names: {("batch", "n"): 2} is `2*batch*n`. Names stand for integers that are not negative.
+    """
 
     terms: Mapping[tuple[str, ...], int]
 
@@ -57,11 +59,12 @@ def number(value: int) -> Polynomial:
 
 
 ZERO, ONE = number(0), number(1)
+Loops = tuple[tuple[str, Polynomial], ...]  # the index and the extent of each loop around a statement
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What some statements do at the least: arithmetic operations, of which each function counts as one, and memory traffic.
+    """What some statements do at the least: arithmetic operations, a function counting as one, and memory traffic.
 
     read, written: bytes, each element of an array counted once however often it is used
     """
@@ -96,17 +99,17 @@ class _Meter:
     def total(self) -> Cost:
         return Cost(self.operations, _bytes(self.read), _bytes(self.written))
 
-    def count(self, body: Iterable[ir.Stmt], known: Mapping[str, Polynomial], loops: tuple[tuple[str, Polynomial], ...]) -> None:
+    def count(self, body: Iterable[ir.Stmt], known: Mapping[str, Polynomial], loops: Loops) -> None:
         """Count statements inside `loops`; `known` tells what parameters stand for."""
         times = ONE
-        for _, extent in loops:
-            times = times * extent
+        for _, trips in loops:
+            times = times * trips
         for stmt in body:
             match stmt:
                 case ir.For(index, extent, inner):
                     self.count(inner, known, (*loops, (index.name, _extent(extent, known))))
                 case ir.If(condition, inner, orelse):
-                    self._expression(condition, known, loops, times)
+                    self._expression(condition, loops, times)
                     self.count(inner, known, loops)
                     self.count(orelse, known, loops)
                 case ir.Timed(_, inner):
@@ -118,16 +121,14 @@ class _Meter:
                     _note(self.read, source.buffer, elements)
                     _note(self.written, target.buffer, elements)
                 case _:
-                    for operand in operands(stmt):
+                    for operand in (stmt.value,) if isinstance(stmt, ir.Store) else operands(stmt):
                         if isinstance(operand, ir.Expr):
-                            self._expression(operand, known, loops, times, offset=isinstance(stmt, ir.Store) and operand is stmt.offset)
+                            self._expression(operand, loops, times)
                     if isinstance(stmt, ir.Store):
                         _note(self.written, stmt.buffer, _distinct(stmt.offset, loops))
 
-    def _expression(
-        self, e: ir.Expr, known: Mapping[str, Polynomial], loops: tuple[tuple[str, Polynomial], ...], times: Polynomial, offset: bool = False
-    ) -> None:
-        stack = [] if offset else [e]
+    def _expression(self, e: ir.Expr, loops: Loops, times: Polynomial) -> None:
+        stack = [e]
         while stack:
             part = stack.pop()
             match part:
@@ -142,14 +143,17 @@ class _Meter:
                 case ir.Select(_, condition, then, otherwise):
                     stack.extend((condition, then, otherwise))
 
-    def _call(self, name: str, args: tuple[ir.Expr | ir.Pointer, ...], known: Mapping[str, Polynomial], times: Polynomial) -> None:
+    def _call(
+        self, name: str, args: tuple[ir.Expr | ir.Pointer, ...], known: Mapping[str, Polynomial], times: Polynomial
+    ) -> None:
         if name in self.kernels:
             kernel = self.kernels[name]
             inner = _Meter(self.kernels)
-            sizes = {p.name: _extent(a, known) for p, a in zip(kernel.params, args, strict=True) if isinstance(p, ir.Var) and isinstance(a, ir.Expr)}
+            passed = list(zip(kernel.params, args, strict=True))
+            sizes = {p.name: _extent(a, known) for p, a in passed if isinstance(p, ir.Var)}
             inner.count(kernel.body, sizes, ())
             own = {s.buffer.name for s in statements(kernel.body) if isinstance(s, ir.LocalArray)}
-            renamed = {p.name: a.buffer for p, a in zip(kernel.params, args, strict=True) if isinstance(a, ir.Pointer)}
+            renamed = {p.name: a.buffer for p, a in passed if isinstance(a, ir.Pointer)}
             self.operations += inner.operations * times
             for mine, theirs in ((self.read, inner.read), (self.written, inner.written)):
                 for (buffer, dtype), elements in theirs.items():
@@ -158,13 +162,12 @@ class _Meter:
                     _note(mine, renamed.get(buffer, ir.Buffer(buffer, dtype)), elements * times)
             return
         pointers = [a for a in args if isinstance(a, ir.Pointer)]
-        extents = [_extent(a, known) for a in args[2:5] if isinstance(a, ir.Expr)]
         if name.startswith("sg_gemm"):
-            m, n, k = extents
+            m, n, k = (_extent(a, known) for a in args[2:5])
             sizes_of = (m * k, k * n, m * n)
             self.operations += number(2) * m * n * k * times
         else:
-            m, n = (_extent(a, known) for a in args[1:3] if isinstance(a, ir.Expr))
+            m, n = (_extent(a, known) for a in args[1:3])
             transposed = isinstance(args[0], ir.Literal) and bool(args[0].value)
             sizes_of = (m * n, m if transposed else n, n if transposed else m)
             self.operations += number(2) * m * n * times
@@ -172,7 +175,7 @@ class _Meter:
             _note(self.written if pointer is pointers[-1] else self.read, pointer.buffer, elements * times)
 
 
-def _distinct(offset: ir.Expr, loops: tuple[tuple[str, Polynomial], ...]) -> Polynomial:
+def _distinct(offset: ir.Expr, loops: Loops) -> Polynomial:
     """How many elements an offset runs through: those of the loops whose index it has."""
     used = {e.name for e in walk(offset) if isinstance(e, ir.Var)}
     gathered = any(isinstance(e, ir.Load) for e in walk(offset))

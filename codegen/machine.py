@@ -28,8 +28,8 @@ int sg_machine_plan(void *const *arrays, int64_t *sizes)
     return 0;
 }
 
-/* results[0]: bytes a second of a[i] = b[i] + s * c[i]; results[1]: operations a second of independent multiply-adds. */
-int sg_machine(void *const *arrays, const int64_t *sizes, void *workspace)
+/* results[0]: bytes a second of a[i] = b[i] + s * c[i]; results[1]: operations a second of independent multiply-adds.
+*/ int sg_machine(void *const *arrays, const int64_t *sizes, void *workspace)
 {
     double *results = arrays[0], *a = arrays[1], *b = arrays[2], *c = arrays[3];
     const int64_t n = sizes[0];
@@ -117,7 +117,9 @@ def _product_rate(blas: Blas, ffi: object) -> float:
 
     n = 768
     integer = blas.integer
-    signature = f"void(*)(int, int, int, {integer}, {integer}, {integer}, double, double *, {integer}, double *, {integer}, double, double *, {integer})"
+    matrix = f"double *, {integer}"
+    flags, lengths = "int, int, int", ", ".join([integer] * 3)
+    signature = f"void(*)({flags}, {lengths}, double, {matrix}, {matrix}, double, {matrix})"
     gemm = ffi.cast(signature, blas.addresses["dgemm"])  # type: ignore[attr-defined]
     a, b, c = (ffi.new("double[]", n * n) for _ in range(3))  # type: ignore[attr-defined]
     best = float("inf")

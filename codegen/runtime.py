@@ -1,7 +1,7 @@
 """C routines that programs call: matrix products. Each is printed into a unit that uses it.
 
-`sg_gemm_*` and `sg_gemv_*` take row-major matrices without gaps. Small products run as loops, since a call to BLAS costs
-more than they do; larger ones go to the BLAS handed over at load; without one, to blocked loops.
+`sg_gemm_*` and `sg_gemv_*` take row-major matrices without gaps. Small products run as loops, since a call to BLAS
+costs more than they do; larger ones go to the BLAS handed over at load; without one, to blocked loops.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Walks over loop programs and rebuilding of expressions. Expressions are as deep as a kernel is long, so these recurse."""
+"""Walks over loop programs and rebuilding of expressions. Expressions are as deep as a kernel is long, so these
+recurse.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ def expressions(body: Iterable[ir.Stmt]) -> Iterator[ir.Expr]:
 
 
 def buffers(body: Iterable[ir.Stmt]) -> list[ir.Buffer]:
-    """The arrays that statements touch and do not declare, in the order met; one that is written anywhere is writable."""
+    """The arrays that statements touch and do not declare, in the order met; one that is written anywhere is
+    writable.
+    """
     body = list(body)
     found: dict[str, ir.Buffer] = {}
 

@@ -37,7 +37,9 @@ from symgraph.watch import Watch
 
 @dataclass(frozen=True)
 class Variant:
-    """One compilation: for any lengths that its entry checks let pass. `written` are the roots with what is known of lengths."""
+    """One compilation: for any lengths that its entry checks let pass. `written` are the roots with what is known of
+    lengths.
+    """
 
     launcher: Launcher
     rewritten: Rewritten
@@ -103,7 +105,14 @@ class Compiler:
     def load(self, text: str, name: str, uses_blas: bool) -> Module:
         """C text as a loaded library; raises CompileError, CacheRefused or NoCompiler."""
         blas = default_blas() if uses_blas else None
-        return load(text, name=name, uses_blas=blas is not None, toolchain=self.toolchain, cache=cache_of(self.options), blas=blas)
+        return load(
+            text,
+            name=name,
+            uses_blas=blas is not None,
+            toolchain=self.toolchain,
+            cache=cache_of(self.options),
+            blas=blas,
+        )
 
     def _build(
         self,
@@ -121,9 +130,18 @@ class Compiler:
         while True:
             try:
                 lowered = lower(
-                    inputs, outputs, updates, list(shared), written=written, conditions=must_hold, name=name, comment=self._comment(),
-                    fuse=self.options.fuse, profile=self.options.profile, lines=self.options.lines,
-                )  # fmt: skip
+                    inputs,
+                    outputs,
+                    updates,
+                    list(shared),
+                    written=written,
+                    conditions=must_hold,
+                    name=name,
+                    comment=self._comment(),
+                    fuse=self.options.fuse,
+                    profile=self.options.profile,
+                    lines=self.options.lines,
+                )
                 break
             except NeedsArray as need:
                 length = Variable(need.value.type, need.value.name or "length", None, need.value.origin)
@@ -142,7 +160,9 @@ class Compiler:
         return Launcher(lowered, module, shared, text, before)
 
     def _refined(self, facts: Facts) -> tuple[list[Variable], dict[Variable, Variable]]:
-        """The roots with what is known of lengths: the facts, and the present shapes of shared variables that keep theirs."""
+        """The roots with what is known of lengths: the facts, and the present shapes of shared variables that keep
+        theirs.
+        """
         count = len(self.signature.outputs)
         keeping = [s for s in self.signature.shared if s not in self.varying]
         while True:

@@ -12,8 +12,8 @@ import numpy as np
 
 from symgraph import nan_guard
 from symgraph.compiler import Compiler, Variant, machine, toolchain_or_warning
-from symgraph.explain import Explanation, explanation
 from symgraph.errors import AssertionFailure
+from symgraph.explain import Explanation, explanation
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.syntax import SYNTAX
@@ -79,8 +79,8 @@ class Function:
         """Compute the outputs and apply the updates.
 
         Raises TypeError for missing, unknown or doubled arguments, DtypeError and ShapeError for values that do not
-        fit, IndexError for an index out of range, AssertionFailure where an `Assert` does not hold, NonFiniteError where a
-        guarded function gives NaN or infinity; nothing has changed then.
+        fit, IndexError for an index out of range, AssertionFailure where an `Assert` does not hold, NonFiniteError
+        where a guarded function gives NaN or infinity; nothing has changed then.
         """
         while True:
             guard = self._guard
@@ -91,7 +91,9 @@ class Function:
 
     def _call_alone(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if self._running:
-            raise RuntimeError(f"{self.signature.caller} was called during a call of itself, perhaps by a signal handler")
+            raise RuntimeError(
+                f"{self.signature.caller} was called during a call of itself, perhaps by a signal handler"
+            )
         self._running = True
         try:
             arrays = args if not kwargs and self._is_exact(args) else self.signature.bind(args, kwargs)
@@ -108,7 +110,7 @@ class Function:
         """Whether the arguments are arrays that C can take as they are."""
         if len(args) != len(self._expected) or self._strict:
             return False
-        for array, (dtype, ndim) in zip(args, self._expected):  # noqa: B905  (lengths compared; strict costs here)
+        for array, (dtype, ndim) in zip(args, self._expected):
             if type(array) is not np.ndarray or array.dtype is not dtype or array.ndim != ndim:
                 return False
             if array.flags.num & BEHAVED != BEHAVED:
@@ -151,7 +153,9 @@ class Function:
             self._raise_if_not_finite(trace, entered, arrays)
         if self._watch.asserts:
             raise self._watch.refused(self.signature.caller)
-        raise RuntimeError(f"{self.signature.caller}: a check fails that the interpreter does not know; please report this")
+        raise RuntimeError(
+            f"{self.signature.caller}: a check fails that the interpreter does not know; please report this"
+        )
 
     def _raise_if_not_finite(
         self, trace: Mapping[Variable, np.ndarray], variant: Variant | None = None, arrays: Sequence[np.ndarray] = ()
@@ -224,7 +228,9 @@ class Function:
         """The graph as written and as compiled."""
         variant = self._variants[0] if self._variants else None
         rewritten = tuple(variant.rewritten.outputs) if variant else tuple(self._roots)
-        return Graphs(self.inputs, self.outputs, self.updates, rewritten, variant.launcher.lowered.steps if variant else ())
+        return Graphs(
+            self.inputs, self.outputs, self.updates, rewritten, variant.launcher.lowered.steps if variant else ()
+        )
 
     def explain(self) -> Explanation:
         """What the compiler did and why: rules that fired, values that share loops and memory, changes of dtype.
@@ -251,7 +257,9 @@ class Function:
         if not self.options.profile:
             raise RuntimeError(f"{self.signature.caller} keeps no clocks: compile it with profile=True")
         steps = launcher.lowered.steps
-        return profile(self.signature.caller, launcher.calls, steps, launcher.seconds(), launcher.sizes(), machine(self.options))
+        return profile(
+            self.signature.caller, launcher.calls, steps, launcher.seconds(), launcher.sizes(), machine(self.options)
+        )
 
     def edit(self, path: str | Path) -> Path:
         """Write the C to a file, to be changed by hand and handed to `reload`."""
@@ -294,10 +302,11 @@ class Function:
         self._variants[0] = replace(self._variants[0], launcher=new)
 
     def explore(self, path: str | Path) -> Path:
-        """Write one page that shows the program, its graphs, every rewrite, the loops and the C, each linked to the others.
+        """Write one page that shows the program, its graphs, every rewrite, the loops and the C, each linked to the
+        others.
 
-        The page needs nothing but a browser. Of a profiled function (`profile=True`) that has been called, it shows the time of
-        every step. Returns the path; raises OSError where it cannot be written.
+        The page needs nothing but a browser. Of a profiled function (`profile=True`) that has been called, it shows
+        the time of every step. Returns the path; raises OSError where it cannot be written.
         """
         from symgraph.visual.explorer import write_page  # here, for few programs need it
 
@@ -306,7 +315,9 @@ class Function:
     def _compare(self, found: Sequence[np.ndarray] | None, expected: Sequence[np.ndarray], rtol: float | None) -> None:
         if found is None:
             raise ValueError("the edited C refuses the call: one of its checks fails")
-        what = [f"output {k}" for k in range(1, len(self.outputs) + 1)] + [f"the update of {s}" for s, _ in self.updates]
+        what = [f"output {k}" for k in range(1, len(self.outputs) + 1)] + [
+            f"the update of {s}" for s, _ in self.updates
+        ]
         for name, x, y in zip(what, found, expected, strict=True):
             limit = rtol if rtol is not None else 1e-4 if y.dtype == np.float32 else 1e-9
             scale = float(np.max(np.abs(y), initial=0.0, where=np.isfinite(y))) if y.dtype.kind == "f" else 0.0
@@ -359,21 +370,22 @@ def function(
     return Function(signature, Options.of(mode, profile, debug), started)
 
 
-def evaluate_at(x: Variable, values: Mapping[Variable, Any] | None = None, **by_name: Any) -> np.ndarray:
-    """`x.eval({a: …, b: …})`: the value of an expression where its inputs have these values.
+def evaluate_at(x: Variable, values: Mapping[Any, Any] | None = None, **by_name: Any) -> Any:
+    """`x.eval({a: …, b: …})`: the value of an expression where its inputs, given as variables or names, have these
+    values.
 
     Raises MissingInputError where an input has no value, TypeError for a value of something that is no input.
     """
-    values = dict(values or {})
     inputs = [v for v in leaves([x]) if not isinstance(v, (SharedVariable, Constant))]
-    for key in [*values, *by_name]:
-        matching = [v for v in inputs if v is key or v.name == key]
+    values_of: dict[Variable, Any] = {}
+    for key, value in [*(values or {}).items(), *by_name.items()]:
+        matching = [v for v in inputs if v is key or (isinstance(key, str) and v.name == key)]
         if len(matching) != 1:
-            raise TypeError(f"{x} has no input {key}" if not matching else f"{x} has {len(matching)} inputs named {key}")
-        if key in by_name:
-            values[matching[0]] = by_name[key]
-    given = {v: values[v] if v in values else values.get(v.name) for v in inputs if v in values or v.name in values}  # type: ignore[call-overload]
-    return function(list(given), x)(*given.values())
+            raise TypeError(
+                f"{x} has no input {key}" if not matching else f"{x} has {len(matching)} inputs named {key}"
+            )
+        values_of[matching[0]] = value
+    return function(list(values_of), x)(*values_of.values())
 
 
 SYNTAX["eval"] = evaluate_at

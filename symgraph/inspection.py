@@ -41,12 +41,16 @@ class CostReport:
         return sum((cost for _, cost in self.steps), Cost())
 
     def at(self, **sizes: int) -> dict[str, int]:
-        """Operations, bytes read and bytes written where the lengths have these values. Raises KeyError if one is missing."""
+        """Operations, bytes read and bytes written where the lengths have these values. Raises KeyError if one is
+        missing.
+        """
         total = self.total
         return {name: getattr(total, name)(sizes) for name in ("operations", "read", "written")}
 
     def __str__(self) -> str:
-        rows = [(name, str(c.operations), str(c.read), str(c.written)) for name, c in (*self.steps, ("total", self.total))]
+        rows = [
+            (name, str(c.operations), str(c.read), str(c.written)) for name, c in (*self.steps, ("total", self.total))
+        ]
         return table(("step", "operations", "bytes read", "bytes written"), rows)
 
     __repr__ = __str__
@@ -93,7 +97,13 @@ class Profile:
     def __str__(self) -> str:
         head = f"{self.name}: {self.calls} calls, {_seconds(self.seconds)} in C"
         steps = [
-            (t.name, ", ".join(t.lines), _seconds(t.seconds), f"{100 * t.seconds / (self.seconds or 1):.1f} %", *self._rates(t))
+            (
+                t.name,
+                ", ".join(t.lines),
+                _seconds(t.seconds),
+                f"{100 * t.seconds / (self.seconds or 1):.1f} %",
+                *self._rates(t),
+            )
             for t in sorted(self.timings, key=lambda t: -t.seconds)
         ]
         lines = [(line, _seconds(s), f"{100 * s / (self.seconds or 1):.1f} %") for line, s in self.by_line.items()]
@@ -117,7 +127,9 @@ class Profile:
         return f"{operations / 1e9:.2f}", f"{moved / 1e9:.2f}", f"{100 * share:.0f} %"
 
 
-def profile(name: str, calls: int, steps: Sequence[Step], seconds: Iterable[float], sizes: Mapping[str, int], machine: Machine) -> Profile:
+def profile(
+    name: str, calls: int, steps: Sequence[Step], seconds: Iterable[float], sizes: Mapping[str, int], machine: Machine
+) -> Profile:
     """The profile of a function from the clocks of its steps; `sizes` are those of the last call."""
     timings = []
     for step, spent in zip(steps, seconds, strict=True):
@@ -132,7 +144,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rows = [head, *rows]
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     return "\n".join(
-        "  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(
+            cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     )
 

@@ -27,13 +27,18 @@ class Launcher:
         c_source: str,
         before: Sequence[Launcher] = (),
     ):
-        """`shared` tells what the leaves of the program stand for; `before` compute lengths that it takes as last inputs."""
+        """`shared` tells what the leaves of the program stand for; `before` compute lengths that it takes as last
+        inputs.
+        """
         self.lowered = lowered
         self.module = module
         self.calls = 0
         self.entered = False  # whether the last call that failed had passed the entry checks
         earlier = [program for launcher in before for program in launcher.programs]
-        self.programs: tuple[tuple[Lowered, str], ...] = (*earlier, (lowered, c_source))  # in the order they run, each with its C
+        self.programs: tuple[tuple[Lowered, str], ...] = (
+            *earlier,
+            (lowered, c_source),
+        )  # in the order they run, each with its C
         self.c_source = "\n".join(text for _, text in self.programs)
         self.assumed: list[tuple[SharedVariable, Shape]] = [(shared[x], x.type.shape) for x in lowered.shared]
         self._given = shared
@@ -50,7 +55,7 @@ class Launcher:
         self._storages: list[np.ndarray | None] = [None] * len(lowered.shared)
         for k, constant in enumerate(lowered.constants, self._first_shared + len(lowered.shared)):
             self._pointers[k] = ffi.from_buffer(constant.data)
-        self._plans: dict[tuple[Any, ...], tuple[Any, tuple[tuple[tuple[int, ...], np.dtype], ...], Any]] = {}
+        self._plans: dict[tuple[Any, ...], tuple[Any, tuple[tuple[tuple[int, ...], np.dtype], ...]]] = {}
         self._workspace = np.empty(0, np.uint8)
         self._workspace_address: Any = ffi.NULL
         self._dtypes = [np.dtype(result.dtype) for result in lowered.results]

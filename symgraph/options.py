@@ -1,4 +1,6 @@
-"""What can be set: the options of one compilation, and the process-wide default float. Only this file reads the environment."""
+"""What can be set: the options of one compilation, and the process-wide default float. Only this file reads the
+environment.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from symgraph.errors import DtypeError
 
 
 class Config:
-    """Process-wide defaults, under Theano's names. `floatX` is the dtype of `T.matrix()` and of Python floats in a graph."""
+    """Process-wide defaults, under Theano's names. `floatX` is the dtype of `T.matrix()` and of Python floats in a
+    graph.
+    """
 
     def __init__(self) -> None:
         self._floatX = "float64"
@@ -79,13 +83,15 @@ class Options:
             guard = NanGuardMode(big_is_error=False)
         if guard is None and mode not in (None, "c", "numpy", "FAST_RUN", "FAST_COMPILE"):
             raise ValueError(
-                f"mode is 'c', 'numpy', 'nan_guard', or Theano's 'FAST_RUN', 'FAST_COMPILE' or NanGuardMode(), not {mode!r}"
+                "mode is 'c', 'numpy', 'nan_guard', or Theano's 'FAST_RUN', 'FAST_COMPILE' or NanGuardMode(), "
+                f"not {mode!r}"
             )
         if debug not in (None, "line"):
             raise ValueError(f"debug is None or 'line', not {debug!r}")
         return cls(
             mode="numpy" if mode == "numpy" else "c",
-            optimize=mode != "FAST_COMPILE" and (guard is None or guard.optimizer not in (None, "None", "fast_compile")),
+            optimize=mode != "FAST_COMPILE"
+            and (guard is None or guard.optimizer not in (None, "None", "fast_compile")),
             profile=bool(profile),
             lines=debug == "line",
             guard=guard,

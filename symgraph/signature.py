@@ -359,7 +359,9 @@ def _updates(given: Any, state: Iterable[tuple[Any, Any]]) -> list[tuple[SharedV
 
 
 def _fitted(shared: SharedVariable, new: Variable) -> Variable:
-    """A new value in the dtype of the shared variable, where no length contradicts it; what the type fixes is checked at the call."""
+    """A new value in the dtype of the shared variable, where no length contradicts it; what the type fixes is checked
+    at the call.
+    """
     _check_lengths(shared, new, f"the update of {shared}")
     if any(n is not None and m is None for n, m in zip(shared.type.shape, new.type.shape, strict=True)):
         new = Apply(SpecifyShape(shared.type.shape), (new,), new.origin, new.name).output

@@ -18,7 +18,9 @@ from symgraph.ops.layout import SpecifyShape, length
 Facts = dict[Variable, Shape]  # lengths that are known of a variable beyond its type; None where nothing is
 
 
-def refine(roots: Sequence[Variable], facts: Mapping[Variable, Shape]) -> tuple[list[Variable], dict[Variable, Variable]]:
+def refine(
+    roots: Sequence[Variable], facts: Mapping[Variable, Shape]
+) -> tuple[list[Variable], dict[Variable, Variable]]:
     """The same expressions in which the types of some variables know more, and what stands for each leaf.
 
     Raises ShapeError where known lengths do not fit together.

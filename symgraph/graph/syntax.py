@@ -135,7 +135,9 @@ class Syntax:
         return SYNTAX["iterate"](self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError(f"{self} is a symbol and cannot be changed: T.set_subtensor(x[i], value) is a new one, with a part replaced")
+        raise TypeError(
+            f"{self} is a symbol and cannot be changed: T.set_subtensor(x[i], value) is a new one, with a part replaced"
+        )
 
     def __len__(self) -> int:
         raise TypeError(f"the length of {self} is a symbol: write x.shape[0], not len(x)")

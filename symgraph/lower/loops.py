@@ -1,8 +1,9 @@
 """A region becomes one kernel: a loop nest in which every value is computed once for each pass over a row.
 
-Everything that a nest has to do is a *sink*, a store or an accumulation, at some depth of the nest; the values it needs are
-hoisted as far out as their indices allow. A sink that needs a finished reduction over the inner loops waits for the next
-pass over them.
+Everything that a nest has to do is a *sink*, a store or an accumulation, at some depth of the nest; the values it
+needs are hoisted as far out as their indices allow. A sink that needs a finished reduction over the inner loops waits
+for the
+next pass over them.
 """
 
 from __future__ import annotations
@@ -227,13 +228,16 @@ class _NestBuilder:
             over = tuple(i for i in reduction.over if isinstance(i, ir.Var))
             is_position, is_extreme = reduction.kind in BEST_SO_FAR, reduction.kind in EXTREMES
             accumulation = Accumulation(
-                self._next(), self._depth(depth), self._depth(depth - len(over)),
+                self._next(),
+                self._depth(depth),
+                self._depth(depth - len(over)),
                 ir.Reduce(reduction.dtype, reduction.kind, term, reduction.over, reduction.extents),
                 self.names.fresh(x.name, {"add": "total", "mul": "product"}.get(reduction.kind, "best")),
                 self.names.fresh("term") if is_position or is_extreme else "",
                 self.names.fresh("best") if is_position else self.names.fresh("nan_seen") if is_extreme else "",
-                inner, x.origin,
-            )  # fmt: skip
+                inner,
+                x.origin,
+            )
             self.sinks.append(accumulation)
             done[reduction] = accumulation.var
             needs.append(accumulation)
@@ -248,7 +252,9 @@ class _NestBuilder:
             self.sinks.append(Write(self._next(), self._depth(kept), buffer, offset, value.var, [value], x.origin))
 
     def _add_scattered(self, node: Apply, reduction: ir.Reduce, depth: int) -> None:
-        """A reduction over outer loops: every iteration adds to an element of the result, which starts as the identity."""
+        """A reduction over outer loops: every iteration adds to an element of the result, which starts as the
+        identity.
+        """
         x = node.output
         needs: list[Value | Accumulation] = []
         term = self._resolve(reduction.body, needs)
@@ -261,9 +267,13 @@ class _NestBuilder:
         buffer = self._buffer(self.in_place.get(x, x))
         start: ir.Stmt = ir.Store(buffer, self._offset(x, loop_index(lengths)), identity(reduction.kind, x.dtype))
         for axis in reversed(range(len(kept))):
-            start = ir.For(LOOP_INDICES[axis], self.elements.size(squeeze(lengths)[axis]), (start,), simd=axis == len(kept) - 1)
+            start = ir.For(
+                LOOP_INDICES[axis], self.elements.size(squeeze(lengths)[axis]), (start,), simd=axis == len(kept) - 1
+            )
         self.init.append(start)
-        self.sinks.append(Write(self._next(), self._depth(depth), buffer, offset, term, needs, x.origin, REDUCTIONS[reduction.kind]))
+        self.sinks.append(
+            Write(self._next(), self._depth(depth), buffer, offset, term, needs, x.origin, REDUCTIONS[reduction.kind])
+        )
         self.values[x] = None
 
     def _resolve(self, expr: ir.Expr, needs: list[Value | Accumulation]) -> ir.Expr:
@@ -302,7 +312,11 @@ class _NestBuilder:
         return Value(self._next(), depth, expr, self.names.fresh(x.name, "t"), needs, x.origin)
 
     def _count_uses(self) -> None:
-        users: list[Value | Sink] = [*self.sinks, *self.loads.values(), *(v for v in self.values.values() if v is not None)]
+        users: list[Value | Sink] = [
+            *self.sinks,
+            *self.loads.values(),
+            *(v for v in self.values.values() if v is not None),
+        ]
         last_user: dict[Value, Value | Sink] = {}
         for user in users:
             expr = user.reduction.body if isinstance(user, Accumulation) else user.expr
@@ -347,7 +361,11 @@ class _NestBuilder:
             user = last_user[user]
         expr = load.expr
         assert isinstance(expr, ir.Load)
-        return isinstance(user, Write) and (user.buffer, user.offset, user.depth) == (expr.buffer, expr.offset, load.depth)
+        return isinstance(user, Write) and (user.buffer, user.offset, user.depth) == (
+            expr.buffer,
+            expr.offset,
+            load.depth,
+        )
 
     # -- the order in which it is done
 
@@ -364,11 +382,11 @@ class _NestBuilder:
                         out += [*self._line(value), *self._declared(value)]
             here = [s for s in sinks if s.depth == depth and all(n in visible for n in s.needs)]
             for sink in here:
-                at_once = isinstance(sink, Accumulation) and sink.complete == depth  # over no loops at all
-                out += [*(_start(sink) if at_once else ()), *self._line(sink), *self._do(sink)]
-                if at_once:
-                    out += _finish(sink)
+                work = [*self._line(sink), *self._do(sink)]
+                if isinstance(sink, Accumulation) and sink.complete == depth:  # over no loops at all
+                    work = [*_start(sink), *work, *_finish(sink)]
                     visible.add(sink)
+                out += work
             ready = self._ready(depth, [s for s in sinks if s.depth > depth], visible)
             if ready:
                 finished = [s for s in ready if isinstance(s, Accumulation) and s.complete == depth]
@@ -444,7 +462,7 @@ class _NestBuilder:
             return _compare(sink, term)
         if reduction.kind in REDUCTIONS:
             return [ir.Assign(sink.var, ir.Operation(sink.var.dtype, REDUCTIONS[reduction.kind], (sink.var, term)))]
-        better = ir.Operation("bool", "gt" if reduction.kind == "argmax" else "lt", (sink.term, sink.aside))
+        better = _operation("gt" if reduction.kind == "argmax" else "lt", sink.term, sink.aside)
         if c_type(term.dtype).kind == "f":
             first_nan = _operation("logical_and", _operation("isnan", sink.term), _not(_operation("isnan", sink.aside)))
             better = _operation("logical_or", better, first_nan)
@@ -524,7 +542,7 @@ class _NestBuilder:
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
     """How many first elements two sequences share."""
-    return next((k for k, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))  # noqa: B905
+    return next((k for k, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
 
 
 def _operation(name: str, *args: ir.Expr) -> ir.Expr:

@@ -8,8 +8,9 @@ import unicodedata
 # What C has a meaning for: keywords, libm with its variants for float and long double, and functions of the standard
 # library, whose names compilers know without a header.
 _LIBM = """
-    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax fmin
-    fmod frexp gamma hypot ilogb j0 j1 jn ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma
+    fmax fmin fmod frexp gamma hypot ilogb j0 j1 jn ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround
+    modf nan
     nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma trunc
     y0 y1 yn
     cabs cacos cacosh carg casin casinh catan catanh ccos ccosh cexp cimag clog conj cpow cproj creal csin csinh csqrt
@@ -85,4 +86,8 @@ class Names:
             self._outer._inner.add(text)
 
     def _is_free(self, text: str) -> bool:
-        return text not in self._taken and text not in self._inner and (self._outer is None or text not in self._outer._taken)
+        return (
+            text not in self._taken
+            and text not in self._inner
+            and (self._outer is None or text not in self._outer._taken)
+        )

@@ -31,12 +31,16 @@ class Result:
     dtype: str
     lengths: tuple[int, ...]
     positions: tuple[int | None, ...]
-    replaces: Variable | None = None  # the shared variable whose new value this is, if its lengths may differ from the old
+    replaces: Variable | None = (
+        None  # the shared variable whose new value this is, if its lengths may differ from the old
+    )
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """A program and its calling convention: `arrays` are inputs, shared variables, constants and results, in this order."""
+    """A program and its calling convention: `arrays` are inputs, shared variables, constants and results, in this
+    order.
+    """
 
     program: ir.Program
     inputs: tuple[Variable, ...]
@@ -148,16 +152,32 @@ class _Lowering:
         told = {step.name: step for step in steps}
         kernels = [replace(k, comment=f"{told[k.name].text}\n{told[k.name].cost}") for k in kernels]
         program = ir.Program(
-            self.name, self._fields(wanted, results), self.sizes.given, self.sizes.derived, tuple(self._plan()), tuple(run),
-            tuple(kernels), comment, _uses_blas([run, *(kernel.body for kernel in kernels)]),
+            self.name,
+            self._fields(wanted, results),
+            self.sizes.given,
+            self.sizes.derived,
+            tuple(self._plan()),
+            tuple(run),
+            tuple(kernels),
+            comment,
+            _uses_blas([run, *(kernel.body for kernel in kernels)]),
             clocks=len(steps) if self.profile else 0,
-        )  # fmt: skip
+        )
         given, derived = len(self.sizes.given), len(self.sizes.derived)
         return Lowered(
-            program, self.inputs, self.shared, self.constants, described, given, given + derived, workspace_position,
-            self.sizes.reads_values, steps, (*self.outputs, *(new for _, new in self.updates)),
+            program,
+            self.inputs,
+            self.shared,
+            self.constants,
+            described,
+            given,
+            given + derived,
+            workspace_position,
+            self.sizes.reads_values,
+            steps,
+            (*self.outputs, *(new for _, new in self.updates)),
             decisions(self.schedule, layout),
-        )  # fmt: skip
+        )
 
     def _array_constants(self) -> list[Constant]:
         read = [e.array for reads in self.schedule.reads.values() for e in reads]
@@ -256,7 +276,9 @@ def _computed(updates: Sequence[tuple[Variable, Variable]]) -> tuple[tuple[Varia
 
 
 def _computed_by_a_step(condition: Variable) -> Variable:
-    """The condition, by a node of its own if it is the memory of another value: it is checked after the step that makes it."""
+    """The condition, by a node of its own if it is the memory of another value: it is checked after the step that
+    makes it.
+    """
     is_alias = condition.owner is not None and condition.owner.op.alias
     return Apply(Cast("bool"), (condition,), condition.origin).output if is_alias else condition
 

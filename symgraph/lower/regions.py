@@ -1,7 +1,8 @@
 """Fusion: which nodes share a loop nest, and in which order nests and library calls run.
 
-Every node gets a stage, in one pass over the graph. A node whose loops line up with those of the nest that makes its operands joins that
-nest; otherwise it belongs to a later stage. Two nests of one stage never depend on each other, so the result is
+Every node gets a stage, in one pass over the graph. A node whose loops line up with those of the nest that makes its
+operands joins that nest; otherwise it belongs to a later stage. Two nests of one stage never depend on each other, so
+the result is
 free of cycles by construction, and the pass is linear.
 """
 
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from codegen import ir
 from codegen.visit import walk
-from symgraph.graph.node import Apply, Constant, Variable
+from symgraph.graph.node import Apply, Variable
 from symgraph.graph.traverse import toposort
 from symgraph.lower.elements import LOOP_INDICES, Elements, is_loop_index, is_one, loop_index, squeeze
 
@@ -86,7 +87,8 @@ class Schedule:
 def partition(
     roots: Sequence[Variable], elements: Elements, waits: Iterable[tuple[Variable, Variable]] = (), fuse: bool = True
 ) -> Schedule:
-    """Group what `roots` need into steps. `waits` are pairs (condition, variable computed only after it has been checked).
+    """Group what `roots` need into steps. `waits` are pairs (condition, variable computed only after it has been
+    checked).
 
     The conditions are the first roots, each before those that depend on what it guards.
     """
@@ -140,7 +142,9 @@ class _Partition:
     # -- operands in memory
 
     def _place_operands(self) -> set[Variable]:
-        """Find operands of calls and reshapes in memory; the result are re-indexed values that have to be written out."""
+        """Find operands of calls and reshapes in memory; the result are re-indexed values that have to be written
+        out.
+        """
         inline = {node.output for node in self.order if self.elements.is_inline(node)}
         copied = {x for x in self.roots if x in inline and not self._is_host(x)}
         for node in self.order:
@@ -296,7 +300,9 @@ class _Partition:
         return own == LOOP_INDICES[: len(own)]
 
     def _made_in(self, e: ir.Element, region: Region) -> bool:
-        return self.producer.get(e.array) is region and e.array not in self.schedule.aliases  # type: ignore[call-overload, comparison-overlap]
+        x = e.array
+        assert isinstance(x, Variable)
+        return self.producer.get(x) is region and x not in self.schedule.aliases
 
     def _completes_late(self, node: Apply, domain: tuple[Variable, ...]) -> bool:
         """Whether a reduction is complete only after the whole nest."""
@@ -343,7 +349,11 @@ class _Partition:
         for node, reads in self.reads.items():
             for e in reads:
                 readers.setdefault(e.array, []).append((node, e))
-        forced = {*self.roots, *(p.base for p in self.schedule.placements.values()), *(c for cs in self.waits.values() for c in cs)}
+        forced = {
+            *self.roots,
+            *(p.base for p in self.schedule.placements.values()),
+            *(c for cs in self.waits.values() for c in cs),
+        }
         for node in reversed(list(self.reads)):
             x = node.output
             here = self.producer[x]
@@ -356,7 +366,9 @@ class _Partition:
                 continue
             if home.domain[: len(domain)] != domain or not all(self._aligned(e) for _, e in readers[x]):
                 continue
-            newly = {e.array for e in self.reads[node] if self._made_in(e, here) and e.array not in self.schedule.stored}
+            newly = {
+                e.array for e in self.reads[node] if self._made_in(e, here) and e.array not in self.schedule.stored
+            }
             if len(newly) > 1:
                 continue
             here.nodes.remove(node)
@@ -366,12 +378,15 @@ class _Partition:
             self.schedule.stored.pop(x, None)
             self.schedule.stored.update(dict.fromkeys(newly))  # type: ignore[arg-type]
 
-
     def _merge(self) -> None:
         """Let a nest whose values only one later nest reads, element by element, become a part of that nest."""
         readers: dict[Region, set[Region | LoopStep]] = {r: set() for r in self.regions}
         apart = set()  # nests whose values are wanted whole
-        for x in (*self.roots, *(p.base for p in self.schedule.placements.values()), *(c for cs in self.waits.values() for c in cs)):
+        for x in (
+            *self.roots,
+            *(p.base for p in self.schedule.placements.values()),
+            *(c for cs in self.waits.values() for c in cs),
+        ):
             apart.add(self.producer.get(x))
         for node, reads in self.reads.items():
             here = self.producer[node.output]

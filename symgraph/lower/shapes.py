@@ -1,8 +1,8 @@
 """The lengths of every value as integer scalars, which of them are equal, and what a call must check at its entry.
 
 Lengths are graph variables: constants, symbols for the lengths of inputs, and integer expressions of both. Equal
-expressions are one variable, and lengths that an op declares equal are merged, so two lengths are known to be equal exactly if
-they are the same object.
+expressions are one variable, and lengths that an op declares equal are merged, so two lengths are known to be equal
+exactly if they are the same object.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Shapes:
         return kept
 
     def is_host(self, x: Variable) -> bool:
-        """Whether an integer or bool scalar follows from lengths and scalar inputs alone, before any array is touched."""
+        """Whether an integer or bool scalar follows from lengths and scalar inputs alone, before any array is
+        touched.
+        """
         return x in self._host
 
     def canonical(self, x: Variable) -> Variable:
@@ -110,8 +112,9 @@ class Shapes:
             self.values[x] = x
             return
         inputs = tuple(self.find(y) for y in inputs)
-        if all(isinstance(y, Constant) for y in inputs):
-            self.values[x] = self._leaf(Constant(as_constant(node.op.reference(*[y.data for y in inputs]), x.dtype)))  # type: ignore[attr-defined]
+        known = [y.data for y in inputs if isinstance(y, Constant)]
+        if len(known) == len(inputs):
+            self.values[x] = self._leaf(Constant(as_constant(node.op.reference(*known), x.dtype)))
             return
         if isinstance(node.op, Elementwise) and node.op.function in REFLEXIVE and inputs[0] is inputs[1]:
             self.values[x] = self._leaf(Constant(as_constant(True)))
@@ -147,7 +150,7 @@ class Shapes:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Variable] = {}
         self._host: dict[Variable, None] = {}
         self._order: dict[Variable, int] = {}
-        self.needing = ONE  # whose lengths are being looked at
+        self.needing: Variable = ONE  # whose lengths are being looked at
         self._met = _Met(self)
 
     def add_leaf(self, x: Variable) -> None:

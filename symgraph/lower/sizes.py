@@ -1,4 +1,5 @@
-"""The integers of a compiled function: lengths, bounds of slices, the layout of the workspace; and the C that computes them.
+"""The integers of a compiled function: lengths, bounds of slices, the layout of the workspace; and the C that
+computes them.
 
 They stand in one array. The caller fills in the first, the lengths of its arguments; the plan derives the others.
 """
@@ -84,7 +85,8 @@ class Sizes:
         return self._positions[size]  # type: ignore[index]
 
     def raw(self, n: Variable) -> ir.Expr:
-        """An integer or bool scalar as an expression over the sizes given, without regard to what it is declared equal to.
+        """An integer or bool scalar as an expression over the sizes given, without regard to what it is declared
+        equal to.
 
         Raises NeedsArray where it depends on more than these.
         """

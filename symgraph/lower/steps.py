@@ -72,9 +72,16 @@ class StepWriter:
 
     def _nest(self, region: Region, stored: Sequence[Variable]) -> tuple[ir.Kernel, list[ir.Stmt]]:
         nest = build_nest(
-            region, self.schedule.bodies, stored, self.arrays.elements, lambda x: self.arrays.of(x).name,
-            self.arrays.layout.in_place, name=self.names.fresh(self._nest_name(stored)), names=self.names, lines=self.lines,
-        )  # fmt: skip
+            region,
+            self.schedule.bodies,
+            stored,
+            self.arrays.elements,
+            lambda x: self.arrays.of(x).name,
+            self.arrays.layout.in_place,
+            name=self.names.fresh(self._nest_name(stored)),
+            names=self.names,
+            lines=self.lines,
+        )
         kernel, starts = lift_offsets(nest.kernel)
         used = free_variables(kernel.body)
         kernel = replace(kernel, params=tuple(p for p in kernel.params if isinstance(p, ir.Buffer) or p in used))

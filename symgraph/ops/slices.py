@@ -10,7 +10,7 @@ import numpy as np
 
 from codegen import ir
 from symgraph.errors import DtypeError, IndexingError, ShapeError
-from symgraph.graph.node import Constant, Example, Op, Operand, Placed, Same, Sized, Variable, as_variable
+from symgraph.graph.node import Constant, Example, Op, Operand, Placed, Same, Sized, Variable, Written, as_variable
 from symgraph.graph.types import Shape, TensorType, format_shape
 from symgraph.ops.elementary import maximum, minimum, switch
 from symgraph.ops.elementwise import ONE, align, unbroadcast
