@@ -1,4 +1,4 @@
-"""See inside a training function: one page of its graphs, every rewrite, the loops and the C, each linked to the others.
+"""See inside a training function: a page of graphs, rewrites, loops and C, each linked to the others.
 
 The function is the one of digits.py, told to take the time of every step; a few hundred steps are run first.
 
@@ -19,7 +19,7 @@ BATCH = 32
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("page", nargs="?", type=Path, default=Path("train.html"), help="to write, by default %(default)s")
+    parser.add_argument("page", nargs="?", type=Path, default=Path("train.html"), help="by default %(default)s")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
     chosen = parser.parse_args(arguments)
 

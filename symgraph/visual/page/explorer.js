@@ -1,5 +1,7 @@
 // The page: panes side by side, what is lit, what is kept, search, keys.
 
+const DWELL = 350;          // milliseconds of pointing at a thing until lines that belong to it are scrolled into view
+
 const app = {
   names: {
     program: "Your program", rewrites: "Rewrites", written: "Graph as written", gradient: "Its gradient",
@@ -12,7 +14,7 @@ const app = {
   },
   columns: [["program", "rewrites"], ["written", "gradient"], ["rewritten", "fused"], ["c"]],
   widths: [25, 24, 27, 29],
-  panes: {}, shells: {}, pinned: null, hovered: null,
+  panes: {}, shells: {}, pinned: null, hovered: null, follow: true,
 
   hover(ids, fold = null, now = false) {
     clearTimeout(this.leaving);
@@ -22,10 +24,17 @@ const app = {
     cancelAnimationFrame(this.frame);
     const act = () => this.light(ids);
     if (now) act(); else this.frame = requestAnimationFrame(act);
+    clearTimeout(this.dwelling);
+    if (this.follow && !this.pinned) this.dwelling = setTimeout(() => this.bring(), DWELL);
+  },
+
+  bring() {                   // the lines that belong to what is pointed at, but not under the pointer
+    for (const [key, pane] of Object.entries(this.panes)) if (pane instanceof LinesPane && key !== this.current) pane.reveal();
   },
 
   leave() {
     clearTimeout(this.leaving);
+    clearTimeout(this.dwelling);
     this.leaving = setTimeout(() => {
       this.hovered = null;
       cancelAnimationFrame(this.frame);
@@ -398,7 +407,7 @@ document.addEventListener("keydown", event => {
   if (event.target.closest("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
   const keys = {
     "/": () => search.open(), "?": () => $("help").showModal(), t: () => theme(), m: () => maximize(app.current),
-    n: () => stepThrough(1), p: () => stepThrough(-1), Escape: () => app.alone ? maximize() : app.release(),
+    f: () => { app.follow = !app.follow; }, n: () => stepThrough(1), p: () => stepThrough(-1), Escape: () => app.alone ? maximize() : app.release(),
   };
   const number = +event.key;
   if (number >= 1 && number <= 7) toggle(app.columns.flat()[number - 1]);

@@ -96,13 +96,14 @@ class GraphPane {
 
   openSome() {
     let total = this.top.length;
-    const queue = this.top.filter(id => this.folds.has(id)).sort((a, b) => this.folds.get(a).leaves.length - this.folds.get(b).leaves.length);
+    const worth = id => this.folds.get(id)?.leaves.some(leaf => this.operands(leaf).length);      // a crowd of inputs is not
+    const queue = this.top.filter(worth).sort((a, b) => this.folds.get(a).leaves.length - this.folds.get(b).leaves.length);
     for (const id of queue) {
       const fold = this.folds.get(id);
       if (total - 1 + fold.items.length > OPEN_UP_TO) break;
       total += fold.items.length - 1;
       this.open.add(id);
-      queue.push(...fold.items.filter(one => this.folds.has(one)));
+      queue.push(...fold.items.filter(worth));
     }
   }
 

@@ -19,7 +19,7 @@ const { layered, ranks } = (() => {
     const routes = edges.map(([a, b], k) => route(items, chains, loose, bottoms, k, a, b, port(items, edges, chains, loose)));
     return {
       x: items.x.slice(0, count).map((x, k) => x - items.w[k] / 2), y: items.y.slice(0, count), routes,
-      width: Math.max(0, ...items.x.map((x, k) => x + items.w[k] / 2)), height: bottoms.at(-1)?.bottom || 0,
+      width: items.x.reduce((most, x, k) => Math.max(most, x + items.w[k] / 2), 0), height: bottoms.at(-1)?.bottom || 0,
     };
   }
 
@@ -33,9 +33,11 @@ const { layered, ranks } = (() => {
         rank[y] = Math.max(rank[y], rank[found[k]] + 1);
         if (!--waiting[y]) found.push(y);
       }
-    for (const x of found.reverse())
-      if (below[x].length > above[x].length) rank[x] = Math.min(...below[x].map(y => rank[y])) - 1;
-    const first = Math.min(...rank, Infinity);
+    for (const x of found.reverse()) {                  // what needs only inputs stands by its users, and so do they
+      const early = below[x].length > above[x].length || above[x].every(y => !above[y].length);
+      if (early && below[x].length) rank[x] = below[x].reduce((least, y) => Math.min(least, rank[y]), Infinity) - 1;
+    }
+    const first = rank.reduce((least, r) => Math.min(least, r), Infinity);
     return rank.map(r => r - first);
   }
 
@@ -89,8 +91,8 @@ const { layered, ranks } = (() => {
     let total = 0;
     for (const layer of layers.slice(1)) {
       const ends = [];
-      for (const b of layer) ends.push(...items.above[b].map(a => place[a]).sort((x, y) => x - y));
-      const size = Math.max(0, ...ends) + 2, tree = new Int32Array(size + 1);
+      for (const b of layer) for (const end of items.above[b].map(a => place[a]).sort((x, y) => x - y)) ends.push(end);
+      const size = ends.reduce((most, end) => Math.max(most, end), 0) + 2, tree = new Int32Array(size + 1);
       let seen = 0;
       for (const end of ends) {
         let upTo = 0;
@@ -129,7 +131,7 @@ const { layered, ranks } = (() => {
           return [place, weight];
         });
     }
-    const left = Math.min(...items.x.map((x, k) => x - items.w[k] / 2), Infinity);
+    const left = items.x.reduce((least, x, k) => Math.min(least, x - items.w[k] / 2), Infinity);
     items.x = items.x.map(x => x - left);
   }
 
@@ -160,7 +162,7 @@ const { layered, ranks } = (() => {
         for (const b of layer) for (const a of items.above[b]) far = Math.max(far, Math.abs(items.x[a] - items.x[b]));
         y += Math.min(BELOW + SLANT * far, STEEPEST * BELOW);
       }
-      const height = Math.max(...layer.map(item => items.h[item]));
+      const height = layer.reduce((most, item) => Math.max(most, items.h[item]), 0);
       for (const item of layer) items.y[item] = y + (height - items.h[item]) / 2;
       found.push({ top: y, bottom: y + height });
       y += height;
