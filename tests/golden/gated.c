@@ -1,0 +1,129 @@
+/* gated, compiled by symgraph
+
+   input   x : float64 (?, ?)
+   input   y : float64 (?, ?)
+   output  switch(x > 0, x, expm1(x)) * y
+   output  switch(x > 0, x, expm1(x))**2 + 2 * y**3 - 1.5
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Iterations of the loop below may run side by side in vector lanes. */
+#ifdef SG_SIMD
+#define SG_LANES(clauses) _Pragma(#clauses)
+#else
+#define SG_LANES(clauses)
+#endif
+
+/* Kernels stay functions of their own, so that the time to compile grows with their number and not faster. Functions of
+   numbers become part of the loops that use them, which could not run in vector lanes otherwise. */
+#if defined(__GNUC__)
+#define SG_KERNEL static __attribute__((noinline))
+#define SG_INLINE static inline __attribute__((always_inline))
+#else
+#define SG_KERNEL static
+#define SG_INLINE static inline
+#endif
+
+/* a b + c, rounded once where the machine does so in one instruction. */
+SG_INLINE double sg_muladd_f64(double a, double b, double c)
+{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    return fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+SG_INLINE double sg_of_bits_f64(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+SG_INLINE uint64_t sg_bits_f64(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* exp(x) - 1, but for the sign of 0. */
+SG_INLINE double sg_expm1_value_f64(double x)
+{
+    const double low = -710.0 / 2 > x ? -710.0 / 2 : x, y = 710.0 < low ? 710.0 : low;
+    const double shifted = sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.8p52), n = shifted - 0x1.8p52;
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y));
+    const double r2 = r * r;
+    double p0 = 2.0926839661482764e-09, p1 = 2.5112257561583502e-08;
+    p0 = sg_muladd_f64(p0, r2, 2.7557233732592873e-07);
+    p0 = sg_muladd_f64(p0, r2, 2.4801587373244043e-05);
+    p0 = sg_muladd_f64(p0, r2, 0.001388888888885874);
+    p0 = sg_muladd_f64(p0, r2, 0.04166666666666673);
+    p0 = sg_muladd_f64(p0, r2, 0.5);
+    p1 = sg_muladd_f64(p1, r2, 2.7557234186766253e-06);
+    p1 = sg_muladd_f64(p1, r2, 0.00019841269897108134);
+    p1 = sg_muladd_f64(p1, r2, 0.00833333333331672);
+    p1 = sg_muladd_f64(p1, r2, 0.16666666666666685);
+    const double p = sg_muladd_f64(p1, r, p0);
+    const double e = sg_muladd_f64(r * r, p, r);
+    const double scale = sg_of_bits_f64((sg_bits_f64(shifted) << 52) + 0x3fe0000000000000);
+    return n == 0 ? e : 2 * sg_muladd_f64(scale, e, scale - 0.5);
+}
+
+SG_INLINE double sg_expm1_f64(double x)
+{
+    return copysign(sg_expm1_value_f64(x), x);
+}
+
+/* gate * y : float64 (x_0, x_1)    test_golden.py:57
+   sqr(gate) + sqr(y) * y * 2 - 1.5 : float64 (x_0, x_1)    test_golden.py:57
+   9*x_0*x_1 operations; 16*x_0*x_1 bytes read, 16*x_0*x_1 written */
+SG_KERNEL void compute(const double *restrict x, const double *restrict y, double *restrict output_0,
+                       double *restrict output_1, int64_t x_0, int64_t x_1)
+{
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < x_0 * x_1; ++i) {
+        const double x_2 = x[i];
+        const double gate = x_2 > 0.0 ? x_2 : sg_expm1_f64(x_2);
+        const double y_2 = y[i];
+        output_0[i] = gate * y_2;
+        output_1[i] = gate * gate + y_2 * y_2 * y_2 * 2.0 - 1.5;
+    }
+}
+
+/* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
+int gated_plan(void *const *arrays, int64_t *sizes)
+{
+    const int64_t x_0 = sizes[0];
+    const int64_t x_1 = sizes[1];
+    const int64_t y_0 = sizes[2];
+    const int64_t y_1 = sizes[3];
+    (void)arrays;
+    const int64_t workspace_bytes = 0;
+    /* for switch(x > 0, x, expm1(x)) * y    test_golden.py:57 */
+    if (!(x_0 == y_0))
+        return 1;
+    /* for switch(x > 0, x, expm1(x)) * y    test_golden.py:57 */
+    if (!(x_1 == y_1))
+        return 2;
+    sizes[4] = workspace_bytes;
+    return 0;
+}
+
+/* Computes everything; the sizes are those that the plan left. */
+int gated(void *const *arrays, const int64_t *sizes, void *workspace)
+{
+    (void)workspace;
+    const double *x = arrays[0]; /* input, float64 (x_0, x_1) */
+    const double *y = arrays[1]; /* input, float64 (x_0, x_1) */
+    double *output_0 = arrays[2]; /* output, float64 (x_0, x_1) */
+    double *output_1 = arrays[3]; /* output, float64 (x_0, x_1) */
+    const int64_t x_0 = sizes[0];
+    const int64_t x_1 = sizes[1];
+    compute(x, y, output_0, output_1, x_0, x_1);
+    return 0;
+}

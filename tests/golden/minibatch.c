@@ -1,0 +1,313 @@
+/* minibatch, compiled by symgraph
+
+   input   batch : int64 ()
+   output  sum(... - ...) / float64(....shape[0]) + 0.01 * sum(...)
+   update  w <- w - 0.5 * grad_w
+   update  bias <- bias - 0.5 * grad_bias
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Iterations of the loop below may run side by side in vector lanes. */
+#ifdef SG_SIMD
+#define SG_LANES(clauses) _Pragma(#clauses)
+#else
+#define SG_LANES(clauses)
+#endif
+
+/* Kernels stay functions of their own, so that the time to compile grows with their number and not faster. Functions of
+   numbers become part of the loops that use them, which could not run in vector lanes otherwise. */
+#if defined(__GNUC__)
+#define SG_KERNEL static __attribute__((noinline))
+#define SG_INLINE static inline __attribute__((always_inline))
+#else
+#define SG_KERNEL static
+#define SG_INLINE static inline
+#endif
+
+static inline int64_t sg_minimum_i64(int64_t a, int64_t b)
+{
+    return a <= b ? a : b;
+}
+
+static inline int64_t sg_maximum_i64(int64_t a, int64_t b)
+{
+    return a >= b ? a : b;
+}
+
+/* x kept within -bound and bound; NaN stays. */
+SG_INLINE double sg_clamp_f64(double x, double bound)
+{
+    const double y = -bound > x ? -bound : x;
+    return bound < y ? bound : y;
+}
+
+/* a b + c, rounded once where the machine does so in one instruction. */
+SG_INLINE double sg_muladd_f64(double a, double b, double c)
+{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    return fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+SG_INLINE uint64_t sg_bits_f64(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+SG_INLINE double sg_of_bits_f64(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* exp(r) 2^n factor, for |r| <= log(2) / 2 and shifted = n + 0x1.8p52, with a whole |n| < 2000 (float: 250). */
+SG_INLINE double sg_exp_reduced_f64(double r, double shifted, double factor)
+{
+    const double r2 = r * r;
+    double p0 = 2.0926839661482764e-09, p1 = 2.5112257561583502e-08;
+    p0 = sg_muladd_f64(p0, r2, 2.7557233732592873e-07);
+    p0 = sg_muladd_f64(p0, r2, 2.4801587373244043e-05);
+    p0 = sg_muladd_f64(p0, r2, 0.001388888888885874);
+    p0 = sg_muladd_f64(p0, r2, 0.04166666666666673);
+    p0 = sg_muladd_f64(p0, r2, 0.5);
+    p1 = sg_muladd_f64(p1, r2, 2.7557234186766253e-06);
+    p1 = sg_muladd_f64(p1, r2, 0.00019841269897108134);
+    p1 = sg_muladd_f64(p1, r2, 0.00833333333331672);
+    p1 = sg_muladd_f64(p1, r2, 0.16666666666666685);
+    const double p = sg_muladd_f64(p1, r, p0);
+    const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * factor;
+    const uint64_t n = sg_bits_f64(shifted), half = n >> 1;  /* twice, since 2^n itself may be no normal number */
+    return e * sg_of_bits_f64((half << 52) + 0x3ff0000000000000) * sg_of_bits_f64(((n - half) << 52) + 0x3ff0000000000000);
+}
+
+/* exp(x - tail) factor, for a tail far below x. */
+SG_INLINE double sg_exp_scaled_f64(double x, double tail, double factor)
+{
+    const double y = sg_clamp_f64(x, 800.0), shifted = sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.8p52), n = shifted - 0x1.8p52;
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y) - tail);
+    return sg_exp_reduced_f64(r, shifted, factor);
+}
+
+/* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
+SG_INLINE double sg_sigmoid_f64(double x)
+{
+    return 0x1p-100 / (0x1p-100 + sg_exp_scaled_f64(-x, 0, 0x1p-100));
+}
+
+static inline double sg_maximum_f64(double a, double b)
+{
+    return a >= b || a != a ? a : b;
+}
+
+/* n where x = 2^n m, for a positive normal x and m between sqrt(1/2) and sqrt(2). */
+SG_INLINE double sg_exponent_f64(double x)
+{
+    return sg_of_bits_f64(((sg_bits_f64(x) + (0x3ff0000000000000 - 0x3fe6a09e667f3bcd)) >> 52) | 0x4330000000000000) - 0x1.00000000003ffp52;
+}
+
+/* log(1 + f) + n log(2), for 1 + f between sqrt(1/2) and sqrt(2). */
+SG_INLINE double sg_log_reduced_f64(double f, double n)
+{
+    const double s = f / (2 + f), r = s * s, q = 0.5 * f * f;
+    double p = 0.14795951525027634;
+    p = sg_muladd_f64(p, r, 0.15314050494417486);
+    p = sg_muladd_f64(p, r, 0.18183564323108323);
+    p = sg_muladd_f64(p, r, 0.22222198573351296);
+    p = sg_muladd_f64(p, r, 0.28571428742384825);
+    p = sg_muladd_f64(p, r, 0.399999999994147);
+    p = sg_muladd_f64(p, r, 0.6666666666666734);
+    return sg_muladd_f64(n, 0x1.62e42fefa38p-1, f - (q - sg_muladd_f64(s, sg_muladd_f64(r, p, q), n * 0x1.ef35793c7673p-45)));
+}
+
+/* m where x = 2^n m, for the same. */
+SG_INLINE double sg_significand_f64(double x)
+{
+    return sg_of_bits_f64(((sg_bits_f64(x) + (0x3ff0000000000000 - 0x3fe6a09e667f3bcd)) & 0xfffffffffffff) + 0x3fe6a09e667f3bcd);
+}
+
+/* log(x), given its value for positive finite x. */
+SG_INLINE double sg_log_edges_f64(double x, double value)
+{
+    return x > 0 && x < INFINITY ? value : x == 0 ? -INFINITY : x < 0 ? NAN : x;
+}
+
+SG_INLINE double sg_log1p_f64(double x)
+{
+    const double u = 1 + x, v = u - 1, tail = (1 - (u - v)) + (x - v), n = sg_exponent_f64(u);
+    const double inverse = sg_of_bits_f64(0x4000000000000000 - (sg_bits_f64(n + 0x1.8p52) << 52));
+    const double value = sg_log_reduced_f64(sg_muladd_f64(0.5 * tail, inverse, sg_significand_f64(u) - 1), n);
+    return fabs(x) < 0x1p-54 ? x : sg_log_edges_f64(u, value);
+}
+
+SG_INLINE double sg_exp_f64(double x)
+{
+    return sg_exp_scaled_f64(x, 0, 1);
+}
+
+/* The BLAS, by pointers that minibatch_blas receives; NULL until then, and loops are used instead. */
+#ifndef SG_BLAS_INT
+#define SG_BLAS_INT int64_t
+#endif
+typedef void (*sg_sgemm_t)(int, int, int, SG_BLAS_INT, SG_BLAS_INT, SG_BLAS_INT, float, const float *, SG_BLAS_INT,
+                           const float *, SG_BLAS_INT, float, float *, SG_BLAS_INT);
+typedef void (*sg_dgemm_t)(int, int, int, SG_BLAS_INT, SG_BLAS_INT, SG_BLAS_INT, double, const double *, SG_BLAS_INT,
+                           const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
+typedef void (*sg_sgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, float, const float *, SG_BLAS_INT,
+                           const float *, SG_BLAS_INT, float, float *, SG_BLAS_INT);
+typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const double *, SG_BLAS_INT,
+                           const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
+static void *sg_blas[4];
+enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+
+/* y = beta y + alpha op(a) x, where a is stored as m x n. */
+static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const double *a, const double *x, double beta, double *restrict y)
+{
+    const int64_t length = ta ? n : m;
+    if (length == 0)
+        return;
+    if (sg_blas[3] && m > 0 && n > 0 && (double)m * (double)n >= 4096) {
+        sg_dgemv_t gemv;
+        memcpy(&gemv, &sg_blas[3], sizeof gemv);
+        gemv(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m, (SG_BLAS_INT)n, alpha, a, (SG_BLAS_INT)n,
+             x, 1, beta, y, 1);
+        return;
+    }
+    for (int64_t i = 0; i < length; ++i)
+        y[i] = beta == 0.0 ? 0.0 : beta * y[i];
+    for (int64_t i = 0; i < m; ++i) {
+        if (ta) {
+            const double factor = alpha * x[i];
+            for (int64_t j = 0; j < n; ++j)
+                y[j] += factor * a[i * n + j];
+        } else {
+            double total = 0.0;
+            for (int64_t j = 0; j < n; ++j)
+                total += a[i * n + j] * x[j];
+            y[i] += alpha * total;
+        }
+    }
+}
+
+/* sum(sqr(w)) * 0.01 : float64 ()    test_golden.py:47
+   17 operations; 64 bytes read, 8 written */
+SG_KERNEL void compute(const double *restrict w, double *restrict t_3)
+{
+    double total = 0.0;
+    SG_LANES(omp simd reduction(+:total))
+    for (int64_t i = 0; i < 8; ++i) {
+        const double w_2 = w[i];
+        total += w_2 * w_2;
+    }
+    t_3[0] = total * 0.01;
+}
+
+/* loss = sum(... - ...) / float64(maximum(..., 0)) + sum(...) * 0.01 : float64 ()    test_golden.py:47
+   -1 / float64(...) * targets[...:... + ...] + sigmoid(score) / float64(...) : float64 (n_3,)    test_golden.py:47
+   bias <- bias - grad_bias * 0.5 : float64 ()    test_golden.py:48
+   16*n_3 + 4 operations; 16*n_3 + 16 bytes read, 8*n_3 + 16 written */
+SG_KERNEL void compute_loss_update_bias(const double *restrict t_2, double *restrict bias,
+                                        const double *restrict targets, const double *restrict t_3,
+                                        double *restrict loss, double *restrict t, int64_t n_3)
+{
+    const double bias_2 = bias[0];
+    double total = 0.0;
+    double grad_bias = 0.0;
+    SG_LANES(omp simd reduction(+:total) reduction(+:grad_bias))
+    for (int64_t i = 0; i < n_3; ++i) {
+        const double score = t_2[i] + bias_2;
+        const double targets_2 = targets[i];
+        const double t_14 = -1.0 / (double)n_3 * targets_2 + sg_sigmoid_f64(score) / (double)n_3;
+        total += sg_maximum_f64(score, 0.0) + sg_log1p_f64(sg_exp_f64(-fabs(score))) - targets_2 * score;
+        t[i] = t_14;
+        grad_bias += t_14;
+    }
+    loss[0] = total / (double)n_3 + t_3[0];
+    bias[0] = bias_2 - grad_bias * 0.5;
+}
+
+/* w <- w - grad_w * 0.5 : float64 (8,)    test_golden.py:48
+   16 operations; 128 bytes read, 64 written */
+SG_KERNEL void update_w(const double *restrict grad_w, double *restrict w)
+{
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < 8; ++i) {
+        w[i] -= grad_w[i] * 0.5;
+    }
+}
+
+/* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
+int minibatch_plan(void *const *arrays, int64_t *sizes)
+{
+    const int64_t *batch = arrays[0]; /* input, int64 () */
+    const int64_t images_0 = sizes[0];
+    const int64_t images_1 = sizes[1];
+    const int64_t w_0 = sizes[2];
+    const int64_t targets_0 = sizes[3];
+    const int64_t n = sg_minimum_i64(sg_maximum_i64(batch[0] * 20 < 0 ? batch[0] * 20 + 100 : batch[0] * 20, 0), 100);
+    const int64_t n_2 = sg_minimum_i64(sg_maximum_i64((batch[0] + 1) * 20 < 0 ? (batch[0] + 1) * 20 + 100 : (batch[0] + 1) * 20, 0), 100);
+    const int64_t n_3 = sg_maximum_i64(n_2 - n, 0);
+    const int64_t slot = (n_3 * 8 + 63) & -64;
+    const int64_t slot_2 = slot + 64;
+    const int64_t slot_3 = slot_2 + ((n_3 * 8 + 63) & -64);
+    const int64_t workspace_bytes = slot_3;
+    /* images.shape[0] is 100 */
+    if (!(images_0 == 100))
+        return 1;
+    /* images.shape[1] is 8 */
+    if (!(images_1 == 8))
+        return 2;
+    /* w.shape[0] is 8 */
+    if (!(w_0 == 8))
+        return 3;
+    /* targets.shape[0] is 100 */
+    if (!(targets_0 == 100))
+        return 4;
+    sizes[4] = n;
+    sizes[5] = n_3;
+    sizes[6] = slot;
+    sizes[7] = slot_2;
+    sizes[8] = slot_3;
+    sizes[9] = workspace_bytes;
+    return 0;
+}
+
+/* Computes everything; the sizes are those that the plan left. */
+int minibatch(void *const *arrays, const int64_t *sizes, void *workspace)
+{
+    const double *images = arrays[1]; /* shared, float64 (100, 8) */
+    double *w = arrays[2]; /* shared, float64 (8,) */
+    double *bias = arrays[3]; /* shared, float64 () */
+    const double *targets = arrays[4]; /* shared, float64 (100,) */
+    double *loss = arrays[5]; /* output, float64 () */
+    const int64_t n = sizes[4];
+    const int64_t n_3 = sizes[5];
+    const int64_t slot = sizes[6];
+    const int64_t slot_2 = sizes[7];
+    double *t_2 = workspace;
+    double *t_3 = (double *)((char *)workspace + slot);
+    double *t = (double *)((char *)workspace + slot_2);
+    double *grad_w = (double *)((char *)workspace + slot);
+    /* images[minimum(..., 100):minimum(..., 100) + maximum(..., 0), :] @ w : float64 (n_3,)    test_golden.py:46 */
+    sg_gemv_f64(0, n_3, 8, 1.0, images + n * 8, w, 0.0, t_2);
+    compute(w, t_3);
+    compute_loss_update_bias(t_2, bias, targets + n, t_3, loss, t, n_3);
+    /* grad_w = 0.02 * w + 1 * (images[...:... + ..., :].T @ (... + ...)) : float64 (8,)    test_golden.py:46 */
+    memcpy(grad_w, w, (size_t)8 * sizeof *grad_w);
+    sg_gemv_f64(1, n_3, 8, 1.0, images + n * 8, t, 0.02, grad_w);
+    update_w(grad_w, w);
+    return 0;
+}
+
+/* Receives pointers to sgemm, dgemm, sgemv, dgemv of a CBLAS whose integers are SG_BLAS_INT. */
+void minibatch_blas(void *const *functions)
+{
+    memcpy(sg_blas, functions, sizeof sg_blas);
+}

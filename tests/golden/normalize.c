@@ -1,0 +1,115 @@
+/* normalize, compiled by symgraph
+
+   input   x : float64 (?, ?)
+   input   gain : float64 (?,)
+   output  (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain
+   output  sum((x - ....dimshuffle(0, 'x') / ...) / sqrt(... + 1e-05) * gain, axis=0)
+   output  max(abs(x))
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Iterations of the loop below may run side by side in vector lanes. */
+#ifdef SG_SIMD
+#define SG_LANES(clauses) _Pragma(#clauses)
+#else
+#define SG_LANES(clauses)
+#endif
+
+/* Kernels stay functions of their own, so that the time to compile grows with their number and not faster. Functions of
+   numbers become part of the loops that use them, which could not run in vector lanes otherwise. */
+#if defined(__GNUC__)
+#define SG_KERNEL static __attribute__((noinline))
+#define SG_INLINE static inline __attribute__((always_inline))
+#else
+#define SG_KERNEL static
+#define SG_INLINE static inline
+#endif
+
+static inline bool sg_isnan_f64(double a)
+{
+    return a != a;
+}
+
+/* scaled = (x - mean) / sqrt(variance + 1e-05) * gain : float64 (x_0, x_1)    test_golden.py:66
+   sum(scaled, axis=0) : float64 (x_1,)    test_golden.py:67
+   max(abs(x)) : float64 ()    test_golden.py:67
+   12*x_0*x_1 + 4*x_0 operations; 8*x_0*x_1 + 16*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
+SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
+                              double *restrict output_1, double *restrict output_2, int64_t x_1, int64_t x_0)
+{
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < x_1; ++i) {
+        output_1[i] = 0.0;
+    }
+    double best = -INFINITY;
+    bool nan_seen = false;
+    for (int64_t i = 0; i < x_0; ++i) {
+        double total = 0.0;
+        SG_LANES(omp simd reduction(+:total) reduction(max:best) reduction(|:nan_seen))
+        for (int64_t j = 0; j < x_1; ++j) {
+            const double x_2 = x[i * x_1 + j];
+            total += x_2;
+            const double term = fabs(x_2);
+            best = best < term ? term : best;
+            nan_seen = nan_seen | sg_isnan_f64(term);
+        }
+        const double mean = total / (double)x_1;
+        double total_2 = 0.0;
+        SG_LANES(omp simd reduction(+:total_2))
+        for (int64_t j = 0; j < x_1; ++j) {
+            const double x_2 = x[i * x_1 + j];
+            const double t_2 = x_2 - mean;
+            total_2 += t_2 * t_2;
+        }
+        const double t_6 = sqrt(total_2 / (double)x_1 + 1e-05);
+        SG_LANES(omp simd)
+        for (int64_t j = 0; j < x_1; ++j) {
+            const double x_2 = x[i * x_1 + j];
+            const double t_2 = x_2 - mean;
+            const double scaled_2 = t_2 / t_6 * gain[j];
+            scaled[i * x_1 + j] = scaled_2;
+            output_1[j] += scaled_2;
+        }
+    }
+    best = nan_seen ? NAN : best;
+    output_2[0] = best;
+}
+
+/* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
+int normalize_plan(void *const *arrays, int64_t *sizes)
+{
+    const int64_t x_0 = sizes[0];
+    const int64_t x_1 = sizes[1];
+    const int64_t gain_0 = sizes[2];
+    (void)arrays;
+    const int64_t workspace_bytes = 0;
+    /* for (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain    test_golden.py:66 */
+    if (!(x_1 == gain_0))
+        return 1;
+    /* x_0 > 0 */
+    if (!(x_0 > 0))
+        return 2;
+    /* x_1 > 0 */
+    if (!(x_1 > 0))
+        return 3;
+    sizes[3] = workspace_bytes;
+    return 0;
+}
+
+/* Computes everything; the sizes are those that the plan left. */
+int normalize(void *const *arrays, const int64_t *sizes, void *workspace)
+{
+    (void)workspace;
+    const double *x = arrays[0]; /* input, float64 (x_0, x_1) */
+    const double *gain = arrays[1]; /* input, float64 (x_1,) */
+    double *scaled = arrays[2]; /* output, float64 (x_0, x_1) */
+    double *output_1 = arrays[3]; /* output, float64 (x_1,) */
+    double *output_2 = arrays[4]; /* output, float64 () */
+    const int64_t x_0 = sizes[0];
+    const int64_t x_1 = sizes[1];
+    compute_scaled(x, gain, scaled, output_1, output_2, x_1, x_0);
+    return 0;
+}

@@ -1,0 +1,328 @@
+/* train, compiled by symgraph
+
+   input   x : float64 (?, ?)
+   input   y : float64 (?,)
+   output  sigmoid(sigmoid(x @ W + b) @ W2 + b2)
+   output  sum((y - sigmoid(...))**2) / float64((...**2).shape[0])
+   update  W <- W - 0.1 * grad_W
+   update  b <- b - 0.1 * grad_b
+   update  W2 <- W2 - 0.1 * grad_W2
+   update  b2 <- b2 - 0.1 * grad_b2
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Iterations of the loop below may run side by side in vector lanes. */
+#ifdef SG_SIMD
+#define SG_LANES(clauses) _Pragma(#clauses)
+#else
+#define SG_LANES(clauses)
+#endif
+
+/* Kernels stay functions of their own, so that the time to compile grows with their number and not faster. Functions of
+   numbers become part of the loops that use them, which could not run in vector lanes otherwise. */
+#if defined(__GNUC__)
+#define SG_KERNEL static __attribute__((noinline))
+#define SG_INLINE static inline __attribute__((always_inline))
+#else
+#define SG_KERNEL static
+#define SG_INLINE static inline
+#endif
+
+/* x kept within -bound and bound; NaN stays. */
+SG_INLINE double sg_clamp_f64(double x, double bound)
+{
+    const double y = -bound > x ? -bound : x;
+    return bound < y ? bound : y;
+}
+
+/* a b + c, rounded once where the machine does so in one instruction. */
+SG_INLINE double sg_muladd_f64(double a, double b, double c)
+{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    return fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+SG_INLINE uint64_t sg_bits_f64(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+SG_INLINE double sg_of_bits_f64(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* exp(r) 2^n factor, for |r| <= log(2) / 2 and shifted = n + 0x1.8p52, with a whole |n| < 2000 (float: 250). */
+SG_INLINE double sg_exp_reduced_f64(double r, double shifted, double factor)
+{
+    const double r2 = r * r;
+    double p0 = 2.0926839661482764e-09, p1 = 2.5112257561583502e-08;
+    p0 = sg_muladd_f64(p0, r2, 2.7557233732592873e-07);
+    p0 = sg_muladd_f64(p0, r2, 2.4801587373244043e-05);
+    p0 = sg_muladd_f64(p0, r2, 0.001388888888885874);
+    p0 = sg_muladd_f64(p0, r2, 0.04166666666666673);
+    p0 = sg_muladd_f64(p0, r2, 0.5);
+    p1 = sg_muladd_f64(p1, r2, 2.7557234186766253e-06);
+    p1 = sg_muladd_f64(p1, r2, 0.00019841269897108134);
+    p1 = sg_muladd_f64(p1, r2, 0.00833333333331672);
+    p1 = sg_muladd_f64(p1, r2, 0.16666666666666685);
+    const double p = sg_muladd_f64(p1, r, p0);
+    const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * factor;
+    const uint64_t n = sg_bits_f64(shifted), half = n >> 1;  /* twice, since 2^n itself may be no normal number */
+    return e * sg_of_bits_f64((half << 52) + 0x3ff0000000000000) * sg_of_bits_f64(((n - half) << 52) + 0x3ff0000000000000);
+}
+
+/* exp(x - tail) factor, for a tail far below x. */
+SG_INLINE double sg_exp_scaled_f64(double x, double tail, double factor)
+{
+    const double y = sg_clamp_f64(x, 800.0), shifted = sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.8p52), n = shifted - 0x1.8p52;
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y) - tail);
+    return sg_exp_reduced_f64(r, shifted, factor);
+}
+
+/* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
+SG_INLINE double sg_sigmoid_f64(double x)
+{
+    return 0x1p-100 / (0x1p-100 + sg_exp_scaled_f64(-x, 0, 0x1p-100));
+}
+
+/* The BLAS, by pointers that train_blas receives; NULL until then, and loops are used instead. */
+#ifndef SG_BLAS_INT
+#define SG_BLAS_INT int64_t
+#endif
+typedef void (*sg_sgemm_t)(int, int, int, SG_BLAS_INT, SG_BLAS_INT, SG_BLAS_INT, float, const float *, SG_BLAS_INT,
+                           const float *, SG_BLAS_INT, float, float *, SG_BLAS_INT);
+typedef void (*sg_dgemm_t)(int, int, int, SG_BLAS_INT, SG_BLAS_INT, SG_BLAS_INT, double, const double *, SG_BLAS_INT,
+                           const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
+typedef void (*sg_sgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, float, const float *, SG_BLAS_INT,
+                           const float *, SG_BLAS_INT, float, float *, SG_BLAS_INT);
+typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const double *, SG_BLAS_INT,
+                           const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
+static void *sg_blas[4];
+enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+
+/* c = beta c + alpha op(a) op(b), where op(a) is m x k, op(b) k x n and c m x n; op transposes where told to. */
+static void sg_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, const double *b,
+                        double beta, double *restrict c)
+{
+    if (m == 0 || n == 0)
+        return;
+    if (sg_blas[1] && k > 0 && (double)m * (double)n * (double)k >= 4096) {
+        sg_dgemm_t gemm;
+        memcpy(&gemm, &sg_blas[1], sizeof gemm);
+        gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m,
+             (SG_BLAS_INT)n, (SG_BLAS_INT)k, alpha, a, (SG_BLAS_INT)(ta ? m : k), b, (SG_BLAS_INT)(tb ? k : n), beta, c,
+             (SG_BLAS_INT)n);
+        return;
+    }
+    const int64_t a_row = ta ? 1 : k, a_column = ta ? m : 1;
+    for (int64_t i = 0; i < m; ++i) {
+        double *restrict row = c + i * n;
+        if (beta == 0.0)
+            for (int64_t j = 0; j < n; ++j)
+                row[j] = 0.0;
+        else if (beta != 1.0)
+            for (int64_t j = 0; j < n; ++j)
+                row[j] *= beta;
+        if (tb)
+            for (int64_t j = 0; j < n; ++j) {
+                double total = 0.0;
+                for (int64_t l = 0; l < k; ++l)
+                    total += a[i * a_row + l * a_column] * b[j * k + l];
+                row[j] += alpha * total;
+            }
+        else
+            for (int64_t l = 0; l < k; ++l) {
+                const double factor = alpha * a[i * a_row + l * a_column];
+                for (int64_t j = 0; j < n; ++j)
+                    row[j] += factor * b[l * n + j];
+            }
+    }
+}
+
+/* y = beta y + alpha op(a) x, where a is stored as m x n. */
+static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const double *a, const double *x, double beta, double *restrict y)
+{
+    const int64_t length = ta ? n : m;
+    if (length == 0)
+        return;
+    if (sg_blas[3] && m > 0 && n > 0 && (double)m * (double)n >= 4096) {
+        sg_dgemv_t gemv;
+        memcpy(&gemv, &sg_blas[3], sizeof gemv);
+        gemv(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m, (SG_BLAS_INT)n, alpha, a, (SG_BLAS_INT)n,
+             x, 1, beta, y, 1);
+        return;
+    }
+    for (int64_t i = 0; i < length; ++i)
+        y[i] = beta == 0.0 ? 0.0 : beta * y[i];
+    for (int64_t i = 0; i < m; ++i) {
+        if (ta) {
+            const double factor = alpha * x[i];
+            for (int64_t j = 0; j < n; ++j)
+                y[j] += factor * a[i * n + j];
+        } else {
+            double total = 0.0;
+            for (int64_t j = 0; j < n; ++j)
+                total += a[i * n + j] * x[j];
+            y[i] += alpha * total;
+        }
+    }
+}
+
+/* h = sigmoid(x @ W + b) : float64 (y_0, 2)    test_golden.py:20
+   4*y_0 operations; 16*y_0 + 16 bytes read, 16*y_0 written */
+SG_KERNEL void compute_h(const double *restrict t_3, const double *restrict b, double *restrict h, int64_t y_0)
+{
+    for (int64_t i = 0; i < y_0; ++i) {
+        SG_LANES(omp simd)
+        for (int64_t j = 0; j < 2; ++j) {
+            h[i * 2 + j] = sg_sigmoid_f64(t_3[i * 2 + j] + b[j]);
+        }
+    }
+}
+
+/* y_pred = sigmoid(h @ W2 + b2) : float64 (y_0,)    test_golden.py:21
+   cost = sum(sqr(y - y_pred)) / float64(y.shape[0]) : float64 ()    test_golden.py:22
+   -((y - y_pred) * 2 / float64(y.shape[0]) * (y_pred * (1 - y_pred))) : float64 (y_0,)    test_golden.py:21
+   (-(... / ... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)) : float64 (y_0, 2)    test_golden.py:20
+   grad_b = sum((-(... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)), axis=0) : float64 (2,)    test_golden.py:20
+   b2 <- b2 - grad_b2 * 0.1 : float64 ()    test_golden.py:24
+   22*y_0 + 3 operations; 32*y_0 + 40 bytes read, 32*y_0 + 32 written */
+SG_KERNEL void compute_y_pred_cost_grad_b_update_b2(const double *restrict t_4, double *restrict b2,
+                                                    double *restrict y_pred, const double *restrict y,
+                                                    double *restrict cost, double *restrict t_2,
+                                                    const double *restrict W2, const double *restrict h,
+                                                    double *restrict t, double *restrict grad_b, int64_t y_0)
+{
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < 2; ++i) {
+        grad_b[i] = 0.0;
+    }
+    const double b2_2 = b2[0];
+    double total = 0.0;
+    double grad_b2 = 0.0;
+    for (int64_t i = 0; i < y_0; ++i) {
+        const double y_pred_2 = sg_sigmoid_f64(t_4[i] + b2_2);
+        const double t_7 = y[i] - y_pred_2;
+        const double t_15 = -(t_7 * 2.0 / (double)y_0 * (y_pred_2 * (1.0 - y_pred_2)));
+        y_pred[i] = y_pred_2;
+        total += t_7 * t_7;
+        t_2[i] = t_15;
+        grad_b2 += t_15;
+        SG_LANES(omp simd)
+        for (int64_t j = 0; j < 2; ++j) {
+            const double h_2 = h[i * 2 + j];
+            const double t_19 = t_15 * W2[j] * (h_2 * (1.0 - h_2));
+            t[i * 2 + j] = t_19;
+            grad_b[j] += t_19;
+        }
+    }
+    cost[0] = total / (double)y_0;
+    b2[0] = b2_2 - grad_b2 * 0.1;
+}
+
+/* b <- b - grad_b * 0.1 : float64 (2,)    test_golden.py:24
+   4 operations; 32 bytes read, 16 written */
+SG_KERNEL void update_b(const double *restrict grad_b, double *restrict b)
+{
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < 2; ++i) {
+        b[i] -= grad_b[i] * 0.1;
+    }
+}
+
+/* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
+int train_plan(void *const *arrays, int64_t *sizes)
+{
+    const int64_t x_0 = sizes[0];
+    const int64_t x_1 = sizes[1];
+    const int64_t y_0 = sizes[2];
+    const int64_t W_0 = sizes[3];
+    const int64_t W_1 = sizes[4];
+    const int64_t b_0 = sizes[5];
+    const int64_t W2_0 = sizes[6];
+    (void)arrays;
+    const int64_t slot = (y_0 * 16 + 63) & -64;
+    const int64_t slot_2 = slot + ((y_0 * 16 + 63) & -64);
+    const int64_t slot_3 = slot_2 + ((y_0 * 8 + 63) & -64);
+    const int64_t slot_4 = slot_3 + ((y_0 * 8 + 63) & -64);
+    const int64_t slot_5 = slot_4 + 64;
+    const int64_t workspace_bytes = slot_5;
+    /* W.shape[0] is 2 */
+    if (!(W_0 == 2))
+        return 1;
+    /* W.shape[1] is 2 */
+    if (!(W_1 == 2))
+        return 2;
+    /* b.shape[0] is 2 */
+    if (!(b_0 == 2))
+        return 3;
+    /* W2.shape[0] is 2 */
+    if (!(W2_0 == 2))
+        return 4;
+    /* for x @ W    test_golden.py:20 */
+    if (!(x_1 == 2))
+        return 5;
+    /* for y - sigmoid(sigmoid(x @ W + b) @ W2 + b2)    test_golden.py:22 */
+    if (!(y_0 == x_0))
+        return 6;
+    sizes[7] = slot;
+    sizes[8] = slot_2;
+    sizes[9] = slot_3;
+    sizes[10] = slot_4;
+    sizes[11] = slot_5;
+    sizes[12] = workspace_bytes;
+    return 0;
+}
+
+/* Computes everything; the sizes are those that the plan left. */
+int train(void *const *arrays, const int64_t *sizes, void *workspace)
+{
+    const double *x = arrays[0]; /* input, float64 (y_0, 2) */
+    const double *y = arrays[1]; /* input, float64 (y_0,) */
+    double *W = arrays[2]; /* shared, float64 (2, 2) */
+    double *b = arrays[3]; /* shared, float64 (2,) */
+    double *W2 = arrays[4]; /* shared, float64 (2,) */
+    double *b2 = arrays[5]; /* shared, float64 () */
+    double *y_pred = arrays[6]; /* output, float64 (y_0,) */
+    double *cost = arrays[7]; /* output, float64 () */
+    const int64_t y_0 = sizes[2];
+    const int64_t slot = sizes[7];
+    const int64_t slot_2 = sizes[8];
+    const int64_t slot_3 = sizes[9];
+    const int64_t slot_4 = sizes[10];
+    double *t_3 = workspace;
+    double *h = (double *)((char *)workspace + slot);
+    double *t_4 = (double *)((char *)workspace + slot_2);
+    double *t_2 = (double *)((char *)workspace + slot_3);
+    double *t = workspace;
+    double *grad_b = (double *)((char *)workspace + slot_4);
+    /* x @ W : float64 (y_0, 2)    test_golden.py:20 */
+    sg_gemm_f64(0, 0, y_0, 2, 2, 1.0, x, W, 0.0, t_3);
+    compute_h(t_3, b, h, y_0);
+    /* h @ W2 : float64 (y_0,)    test_golden.py:21 */
+    sg_gemv_f64(0, y_0, 2, 1.0, h, W2, 0.0, t_4);
+    compute_y_pred_cost_grad_b_update_b2(t_4, b2, y_pred, y, cost, t_2, W2, h, t, grad_b, y_0);
+    /* W <- 1 * W + -0.1 * (x.T @ ((-...).dimshuffle(0, 'x') * W2 * (h * (1 - h)))) : float64 (2, 2)    test_golden.py:24 */
+    sg_gemm_f64(1, 0, 2, 2, y_0, -0.1, x, t, 1.0, W);
+    update_b(grad_b, b);
+    /* W2 <- 1 * W2 + -0.1 * (h.T @ -(... * 2 / float64(...) * (y_pred * ...))) : float64 (2,)    test_golden.py:24 */
+    sg_gemv_f64(1, y_0, 2, -0.1, h, t_2, 1.0, W2);
+    return 0;
+}
+
+/* Receives pointers to sgemm, dgemm, sgemv, dgemv of a CBLAS whose integers are SG_BLAS_INT. */
+void train_blas(void *const *functions)
+{
+    memcpy(sg_blas, functions, sizeof sg_blas);
+}
