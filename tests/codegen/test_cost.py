@@ -1,0 +1,59 @@
+"""Operations and bytes of loop programs, against counts by hand."""
+
+import pytest
+
+from codegen import ir
+from codegen.cost import Cost, Polynomial, cost, number
+
+I, J = ir.Var("int64", "i"), ir.Var("int64", "j")
+N, M = ir.Var("int64", "n"), ir.Var("int64", "m")
+A, B, OUT = ir.Buffer("a", "float64"), ir.Buffer("b", "float32"), ir.Buffer("out", "float64", True)
+
+
+def name(*factors):
+    return Polynomial({factors: 1})
+
+
+def test_polynomials_add_multiply_and_print():
+    p = number(3) * name("n") + name("n") * name("m") + number(2)
+    assert p({"n": 5, "m": 7}) == 3 * 5 + 5 * 7 + 2
+    assert str(p) == "m*n + 3*n + 2"
+    assert str(p * p) == "m*m*n*n + 6*m*n*n + 4*m*n + 9*n*n + 12*n + 4"
+    assert str(number(0)) == "0" and (p + number(-2)).terms.keys() == {("n",), ("m", "n")}
+    with pytest.raises(KeyError):
+        p({"n": 1})
+
+
+def test_a_nest_counts_each_element_of_an_array_once():
+    load = ir.Load("float64", A, I * M + J)
+    row = ir.Cast("float64", ir.Load("float32", B, J))
+    body = (ir.For(I, N, (ir.For(J, M, (ir.Store(OUT, I * M + J, load * load + row),)),)),)
+    found = cost(body, {})
+    assert found.operations == number(2) * name("m") * name("n")
+    assert found.read == number(8) * name("m") * name("n") + number(4) * name("m")
+    assert found.written == number(8) * name("m") * name("n")
+
+
+def test_a_kernel_costs_what_its_arguments_make_it_and_rows_it_keeps_are_free():
+    row = ir.Buffer("row", "float64", True)
+    body = (
+        ir.LocalArray(row, 4),
+        ir.For(I, N, (ir.Store(row, I, ir.Load("float64", A, I)), ir.Store(OUT, I, ir.Load("float64", row, I)))),
+    )
+    kernel = ir.Kernel("k", (A, OUT, N), body)
+    zero = ir.index(0)
+    x, y = ir.Buffer("x", "float64"), ir.Buffer("y", "float64", True)
+    call = ir.Call("k", (ir.Pointer(x, zero), ir.Pointer(y, zero), M))
+    assert cost((call,), {"k": kernel}) == Cost(number(0), number(8) * name("m"), number(8) * name("m"))
+
+
+def test_matrix_products():
+    zero, flag = ir.index(0), ir.Literal("int64", 0)
+    one = ir.Literal("float64", 1.0)
+    pointers = [ir.Pointer(b, zero) for b in (A, ir.Buffer("b", "float64"), OUT)]
+    k = ir.index(10)
+    product = ir.Call("sg_gemm_f64", (flag, flag, N, M, k, one, pointers[0], pointers[1], one, pointers[2]))
+    found = cost((product,), {})
+    assert found.operations == number(20) * name("m") * name("n")
+    assert found.read == number(80) * name("n") + number(80) * name("m")
+    assert found.written == number(8) * name("m") * name("n")

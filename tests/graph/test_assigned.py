@@ -1,0 +1,60 @@
+"""Names from the user's assignments."""
+
+import symgraph as sg
+import symgraph.tensor as T
+from symgraph.graph.assigned import assigned_names
+
+
+def test_the_variable_a_line_makes_has_the_name_it_is_assigned_to():
+    x = T.dmatrix("x")
+    hidden = T.tanh(x * 2 + 1)
+    out = hidden.sum()
+    assert assigned_names([out]) == {hidden: "hidden", out: "out"}
+
+
+def test_a_statement_of_several_lines():
+    x = T.dmatrix("x")
+    long_one = T.tanh(
+        x * 2
+        + 1
+    )  # fmt: skip
+    assert assigned_names([long_one])[long_one] == "long_one"
+
+
+def test_no_name_where_it_is_not_clear():
+    x = T.dmatrix("x")
+    first, second = T.exp(x), T.log(x)
+    several = [T.exp(x * k) for k in range(3)]
+    named = T.sqrt(x)
+    named.name = "root"
+    assert assigned_names([first, second, *several, named]) == {}
+
+
+def test_a_line_run_again_names_its_last_variable():
+    x = T.dvector("x")
+    v = x
+    for _ in range(3):
+        v = T.tanh(v)
+    assert assigned_names([v]) == {v: "v"}
+
+
+def test_gradients_are_not_called_what_they_are_gradients_of():
+    x = T.dvector("x")
+    h = T.tanh(x)
+    cost = (h * h).sum()
+    g = sg.grad(cost, x)
+    names = assigned_names([cost, g])
+    assert names[h] == "h" and names[cost] == "cost" and g not in names and g.name == "grad_x"
+
+
+def test_a_function_is_no_variable():
+    x = T.dvector("x")
+    f = sg.function([x], x * 3)
+    assert assigned_names(f.outputs) == {}
+
+
+def test_names_reach_the_c():
+    x = T.dmatrix("x")
+    activation = T.tanh(x)
+    f = sg.function([x], [activation, activation.sum()])
+    assert "double *activation = arrays[1];" in f.c_source
