@@ -3,7 +3,7 @@
    input   batch : int64 ()
    output  sum(... - ...) / float64(....shape[0]) + 0.01 * sum(...)
    update  w <- w - 0.5 * grad_w
-   update  bias <- bias - 0.5 * grad_bias
+   update  bias <- bias - 0.5 * grad_bias */
 
 #include <math.h>
 #include <stdbool.h>

@@ -4,7 +4,7 @@
    input   gain : float64 (?,)
    output  (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain
    output  sum((x - ....dimshuffle(0, 'x') / ...) / sqrt(... + 1e-05) * gain, axis=0)
-   output  max(abs(x))
+   output  max(abs(x)) */
 
 #include <math.h>
 #include <stdbool.h>

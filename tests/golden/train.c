@@ -7,7 +7,7 @@
    update  W <- W - 0.1 * grad_W
    update  b <- b - 0.1 * grad_b
    update  W2 <- W2 - 0.1 * grad_W2
-   update  b2 <- b2 - 0.1 * grad_b2
+   update  b2 <- b2 - 0.1 * grad_b2 */
 
 #include <math.h>
 #include <stdbool.h>
