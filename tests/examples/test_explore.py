@@ -1,6 +1,7 @@
 """The example that explores the digits network writes one small page with the time of every step."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 def test_it_writes_a_page_of_the_profiled_training_function(tmp_path):
     path = tmp_path / "train.html"
     script = ROOT / "examples" / "explore.py"
-    done = subprocess.run([sys.executable, script, path], cwd=ROOT, env=None, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script, path], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert str(path) in done.stdout
     assert path.stat().st_size < 2_000_000
