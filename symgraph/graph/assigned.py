@@ -16,6 +16,7 @@ LONGEST_STATEMENT = 12  # lines that we look back for the start of a statement
 
 _ASSIGNMENT = re.compile(r"\s*([^\W\d]\w*)\s*(?::[^=]+)?(?:[-+*/@]|\*\*|//)?=(?!=)")
 _FUNCTION = re.compile(r"\bfunction\s*\(")
+_OTHER = re.compile(r"\s*[\[{]")
 
 
 def assigned_names(outputs: Iterable[Variable]) -> dict[Variable, str]:
@@ -42,14 +43,17 @@ def assigned_names(outputs: Iterable[Variable]) -> dict[Variable, str]:
 
 @lru_cache(maxsize=4096)
 def assigned_at(origin: Origin) -> str | None:
-    """The name that the statement on a line assigns to; None where it assigns to none, to several, or a function."""
+    """The name that the statement on a line assigns to; None where it assigns to none or to several.
+
+    Nor is a list, a dict or a function called what one variable in it is.
+    """
     before = ""  # the lines between the start of the statement and this one
     for line in range(origin.line, max(0, origin.line - LONGEST_STATEMENT), -1):
         text = linecache.getline(origin.filename, line)
         found = _ASSIGNMENT.match(text)
         if found and (line == origin.line or _is_open(text[found.end() :] + before)):
-            is_function = _FUNCTION.search(text + before) is not None
-            return None if keyword.iskeyword(found.group(1)) or is_function else found.group(1)
+            is_other = _OTHER.match(text[found.end() :]) or _FUNCTION.search(text + before)
+            return None if keyword.iskeyword(found.group(1)) or is_other else found.group(1)
         if line != origin.line:
             before = text + before
     return None

@@ -25,9 +25,10 @@ def test_no_name_where_it_is_not_clear():
     x = T.dmatrix("x")
     first, second = T.exp(x), T.log(x)
     several = [T.exp(x * k) for k in range(3)]
+    pairs = [(x, T.cos(x))]
     named = T.sqrt(x)
     named.name = "root"
-    assert assigned_names([first, second, *several, named]) == {}
+    assert assigned_names([first, second, *several, pairs[0][1], named]) == {}
 
 
 def test_a_line_run_again_names_its_last_variable():
