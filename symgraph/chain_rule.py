@@ -25,9 +25,9 @@ from symgraph.visual.values import MOST_NUMBERS
 from symgraph.visual.values import shown as shown_value
 
 MOST_LINKS = 30  # values written out
-MOST_CHECKED = 12  # elements of a variable that are moved to check its derivative
+MOST_SHARES = 8  # uses of one value written out
+MOST_CHECKED = 24  # elements that are moved to check derivatives, divided among the variables
 MOST_INSIDE = 8  # applications of an operand written out in a formula
-ROUGHLY = 100.0  # third derivatives, relative to the first, that differences are forgiven
 DELTA = "δ"
 
 
@@ -56,7 +56,8 @@ class Link:
 
     name, symbol: its name, in text and in LaTeX; t1, t2, … where the user gave none
     formula, latex: its expression in terms of names; empty for an input
-    shares: of the derivative of the cost by it, one for each use on the way; empty for the cost itself
+    shares: of the derivative of the cost by it, for the first uses on the way; empty for the cost itself
+    more: how many uses there are beyond these
     value, gradient: at the point, if one was given
     """
 
@@ -66,6 +67,7 @@ class Link:
     formula: str
     latex: str
     shares: tuple[Share, ...]
+    more: int = 0
     value: np.ndarray | None = None
     gradient: np.ndarray | None = None
 
@@ -74,19 +76,15 @@ class Link:
 class Check:
     """A derivative beside central differences.
 
-    error: the largest among `count` of its `size` elements; allowed: what differences can tell
+    error: the largest among `count` of its `size` elements
+    agrees: whether no error is larger than that of the differences themselves, as those of twice the step tell it
     """
 
     name: str
     count: int
     size: int
     error: float
-    allowed: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the two agree as well as differences can tell."""
-        return self.error <= self.allowed
+    agrees: bool
 
     def __str__(self) -> str:
         some = "all" if self.count == self.size else f"{self.count} of"
@@ -102,7 +100,7 @@ class ChainRule:
     cost: its name; targets: the names of the variables asked for
     links: the values on the way, users before operands, as far as they are written out
     omitted: for each number of links before it, what is left out there
-    checks: of the derivatives asked for, by finite differences, if a point was given
+    checks: of the derivatives asked for, by finite differences, if a point was given; of many only the first
     """
 
     cost: str
@@ -127,6 +125,8 @@ class ChainRule:
         if self.checks:
             yield ""
             yield from map(str, self.checks)
+            if len(self.checks) < len(self.targets):
+                yield f"… and {len(self.targets) - len(self.checks)} more, which are not checked"
 
     @property
     def latex(self) -> str:
@@ -153,6 +153,8 @@ def _text(link: Link) -> Iterator[str]:
         each = " to each element" if share.each else ""
         local = f"    with ∂{share.through}/∂{link.name}{_equals(share.local)}" if share.local is not None else ""
         yield f"    {lead} {share.formula}{each}{_equals(share.value)}{local}"
+    if link.more:
+        yield f"    {'+':>{len(name) + 2}} … {link.more} more"
     if len(link.shares) > 1 and link.gradient is not None:
         yield f"    {'=':>{len(name) + 2}} {shown_value(link.gradient).text}"
 
@@ -164,7 +166,7 @@ def _equals(value: np.ndarray | None) -> str:
 def _formulas(link: Link, cost: str) -> Iterator[str]:
     if link.formula or link.value is not None:
         yield f"{link.symbol} &{f'= {link.latex} ' if link.latex else ''}{_tex_value(link.value).strip()}".rstrip()
-    total = " + ".join(share.latex for share in link.shares) or "1"
+    total = " + ".join([share.latex for share in link.shares] + [r"\ldots{}"] * bool(link.more)) or "1"
     yield f"{_partial(cost, link.symbol)} &= {total}{_tex_value(link.gradient) if link.shares else ''}"
 
 
@@ -205,8 +207,12 @@ def explain_grad(
     kept, omitted = _ends(path, set(targets))
     writer = _Writer(cost, path)
     links = tuple(writer.link(x, sweep) for x in kept)
-    checks = tuple(_check(cost, x, given, values, sweep.totals[x], writer.word(x)) for x in targets) if values else ()
     names = tuple(writer.word(x) for x in targets)
+    checks: tuple[Check, ...] = ()
+    if values:
+        few = max(1, MOST_CHECKED // max(1, len(targets)))
+        moved = list(zip(targets, names, strict=True))[:MOST_CHECKED]
+        checks = tuple(_check(cost, x, name, given, values, sweep.totals[x], few) for x, name in moved)
     return ChainRule(writer.word(cost), names, links, omitted, checks, writer.symbol(cost))
 
 
@@ -408,9 +414,11 @@ class _Writer:
         if x.owner is not None:
             formula = excerpt(x, _Within(PYTHON, self.words, plain=True))
             latex = excerpt(x, _Within(self.tex, self.symbols, plain=True))
-        shares = tuple(self._share(x, node, k, sweep) for node, k in sweep.uses[x])
+        uses = sweep.uses[x]
+        shares = tuple(self._share(x, node, k, sweep) for node, k in uses[:MOST_SHARES])
         value, gradient = sweep.values.get(x), sweep.totals.get(x)
-        return Link(x, self.word(x), self.symbol(x), formula, latex, shares, value, gradient)
+        more = len(uses) - len(shares)
+        return Link(x, self.word(x), self.symbol(x), formula, latex, shares, more, value, gradient)
 
     def _share(self, x: Variable, node: Apply, k: int, sweep: _Sweep) -> Share:
         local = _Local(node, sweep.values)
@@ -442,28 +450,35 @@ class _Writer:
 def _check(
     cost: Variable,
     x: Variable,
+    name: str,
     given: Mapping[Variable, np.ndarray],
     values: Mapping[Variable, np.ndarray],
     derivative: np.ndarray,
-    name: str,
+    few: int,
 ) -> Check:
-    """A derivative beside central differences, in the dtype of the cost."""
+    """A derivative beside central differences by some of the elements, in the dtype of the cost."""
     point = values[x]
-    places = np.random.default_rng(0).permutation(point.size)[:MOST_CHECKED]
+    places = np.random.default_rng(0).permutation(point.size)[:few]
     epsilon = float(np.finfo(cost.dtype).eps)
-    step = epsilon ** (1 / 3)
-    error = 0.0
-    for place in places:
+    step = epsilon ** (1 / 3)  # where the errors of rounding and of truncation are about equal
+
+    def difference(place: int, width: float) -> float:
         ends = []
         for sign in (1, -1):
             moved = point.copy()
-            moved.flat[place] += sign * step * max(1.0, abs(float(point.flat[place])))
+            moved.flat[place] += sign * width * max(1.0, abs(float(point.flat[place])))
             ends.append((float(evaluate([cost], {**given, x: moved})[0]), float(moved.flat[place])))
         (above, right), (below, left) = ends
-        error = max(error, _apart((above - below) / (right - left), float(derivative.flat[place])))
-    rounding = 4 * epsilon * max(1.0, float(np.nan_to_num(np.abs(values[cost]), posinf=0.0))) / step
-    scale = float(np.max(np.abs(derivative), initial=0.0, where=np.isfinite(derivative)))
-    return Check(name, len(places), point.size, error, rounding + ROUGHLY * step**2 * max(1.0, scale))
+        return (above - below) / (right - left)
+
+    error, agrees = 0.0, True
+    rounding = 16 * epsilon * max(1.0, float(np.nan_to_num(np.abs(values[cost]), posinf=0.0))) / step
+    for place in places:
+        near, far = difference(place, step), difference(place, 2 * step)
+        apart = _apart(near, float(derivative.flat[place]))
+        error = max(error, apart)
+        agrees = agrees and apart <= rounding + float(np.nan_to_num(abs(near - far), posinf=0.0))
+    return Check(name, len(places), point.size, error, agrees)
 
 
 def _apart(x: float, y: float) -> float:

@@ -279,8 +279,19 @@ def test_float32_is_checked_as_float32_can_be():
 def test_a_large_variable_is_checked_in_some_elements():
     x = T.dmatrix("x")
     told = explain_grad(T.exp(x).sum(), x, {"x": np.zeros((40, 30))})
-    assert (told.checks[0].count, told.checks[0].size) == (12, 1200)
-    assert "in 12 of its 1200 elements" in str(told) and "40 × 30  norm" in str(told)
+    assert (told.checks[0].count, told.checks[0].size) == (24, 1200)
+    assert "in 24 of its 1200 elements" in str(told) and "40 × 30  norm" in str(told)
+
+
+def test_many_uses_and_many_variables_are_cut_and_counted():
+    x = T.dscalar("x")
+    told = explain_grad(sum((T.exp(k * x) for k in range(1, 101)), T.dscalar("y")), x, {x: 0.1, "y": 0.0})
+    assert (len(told.links[-1].shares), told.links[-1].more) == (8, 92)
+    assert "+ … 92 more\n" in str(told) and r"+ \ldots{}" in told.latex and told.checks[0].agrees
+    many = [T.dscalar(f"x{k}") for k in range(30)]
+    told = explain_grad(sum(T.exp(v) for v in many), many, dict.fromkeys(many, 0.5))
+    assert len(told.checks) == 24 and str(told).endswith("… and 6 more, which are not checked")
+    assert {link.name for link in told.links} >= {v.name for v in many}
 
 
 def test_broadcasting_sums_back():
