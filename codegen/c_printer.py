@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from codegen import ir
 from codegen.dtypes import c_type, literal
@@ -28,7 +28,8 @@ from codegen.runtime import is_routine, routines, take_blas
 from codegen.visit import expressions, free_variables, statements, walk
 
 INDENT = "    "
-LONG = 400  # lines of a function from which on it is not optimized
+LONG = 400  # lines of a function from which on it is not optimized, or comes in parts
+STEPS_IN_A_PART = 50
 OWN_LINES = "#line @"  # stands where the C counts its own lines again
 
 _HEADER = """\
@@ -436,22 +437,53 @@ def _plan(program: ir.Program) -> str:
 
 
 def _run(program: ir.Program) -> str:
-    named = _named(program.run)
-    used = {v.name for v in free_variables(program.run)}
-    sizes = [*program.given, *program.derived]
-    body = [
-        *_unpacked_arrays(program, named),
-        *(f"{INDENT}const int64_t {v.name} = sizes[{k}];" for k, v in enumerate(sizes) if v.name in used),
-        *_lines(program.run),
-        f"{INDENT}return 0;",
-    ]
-    text = "\n".join(body)
-    unused = [
-        f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if not re.search(rf"\b{name}\b", text)
-    ]
-    head = f"int {program.name}(void *const *arrays, const int64_t *sizes, void *workspace)"
     note = comment("Computes everything; the sizes are those that the plan left.")
-    return "\n".join([note, *_plain(body), head, "{", *unused, *body, "}"])
+    body = _entry_body(program, program.run)
+    if len(body) <= LONG or any(isinstance(s, (ir.Declare, ir.Assign, ir.LocalArray)) for s in program.run):
+        return "\n".join([note, *_plain(body), f"int {program.name}({_ENTRY})", "{", *body, "}"])
+    places = {s.buffer.name: s for s in program.run if isinstance(s, ir.Place)}
+    steps = [s for s in program.run if not isinstance(s, ir.Place)]
+    parts, calls = [], []
+    for k in range(0, len(steps), STEPS_IN_A_PART):
+        some = steps[k : k + STEPS_IN_A_PART]
+        name = f"sg_part_{k // STEPS_IN_A_PART + 1}"
+        lines = _entry_body(program, [*_needed_places(some, places), *some])
+        parts.append("\n".join([*_plain(lines), f"static int {name}({_ENTRY})", "{", *lines, "}"]))
+        calls.append(f"{INDENT}if ((code = {name}(arrays, sizes, workspace)) != 0)\n{INDENT}{INDENT}return code;")
+    main = [note, f"int {program.name}({_ENTRY})", "{", f"{INDENT}int code;", *calls, f"{INDENT}return 0;", "}"]
+    return "\n\n".join([comment(_IN_PARTS), *parts, "\n".join(main)])
+
+
+_ENTRY = "void *const *arrays, const int64_t *sizes, void *workspace"
+_IN_PARTS = "The steps in parts, for compilers take more than linear time for a long function."
+
+
+def _entry_body(program: ir.Program, run: Sequence[ir.Stmt]) -> list[str]:
+    """The body of a function with the parameters of the main one."""
+    used = {v.name for v in free_variables(run)}
+    body = [
+        *_unpacked_arrays(program, _named(run)),
+        *(
+            f"{INDENT}const int64_t {v.name} = sizes[{k}];"
+            for k, v in enumerate([*program.given, *program.derived]) if v.name in used
+        ),
+        *_lines(run),
+        f"{INDENT}return 0;",
+    ]  # fmt: skip
+    words = set(re.findall(r"\w+", "\n".join(body)))
+    return [*(f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if name not in words), *body]
+
+
+def _needed_places(steps: Sequence[ir.Stmt], places: Mapping[str, ir.Place]) -> list[ir.Place]:
+    """The definitions of the arrays that some steps mention, each after that of the array it is a part of."""
+    needed: dict[str, ir.Place] = {}
+    for name in sorted(_named(steps) & places.keys()):
+        chain = []
+        while name in places and name not in needed:
+            chain.append(places[name])
+            name = places[name].base
+        needed.update({place.buffer.name: place for place in reversed(chain)})
+    return list(needed.values())
 
 
 def _plain(body: Sequence[str]) -> list[str]:

@@ -67,12 +67,8 @@ class Arrays:
     def definitions(self, sizes: Sizes) -> tuple[list[ir.Stmt], int]:
         """Statements that define the arrays which are no arguments; and the position of the size of the workspace."""
         out: list[ir.Stmt] = []
-        offset: ir.Expr = ZERO
-        starts: list[ir.Expr] = []
-        for slot in self.layout.slots:
-            starts.append(offset)
-            offset = sizes.layout(offset, slot, ALIGNMENT)
-        workspace = sizes.finish(offset)
+        starts, total = sizes.layout(self.layout.slots, ALIGNMENT)
+        workspace = sizes.finish(total)
         for x, number in self.layout.slot_of.items():
             if x not in self.layout.shares:
                 out.append(ir.Place(self.of(x), "workspace", starts[number]))

@@ -124,14 +124,27 @@ class Sizes:
         self.reads_values = True
         return ir.Load(x.dtype, self._buffers[x], ir.index(0)), 0
 
-    def layout(self, start: ir.Expr, count: ir.Expr, alignment: int) -> ir.Expr:
-        """Where the next slot of the workspace starts, in bytes, after one of `count` bytes."""
-        rounded: ir.Expr = ir.Operation(ir.INDEX, "bitwise_and", (count + (alignment - 1), ir.index(-alignment)))
-        if isinstance(count, ir.Literal):
-            rounded = ir.index(-(-int(count.value) // alignment) * alignment)
-            if isinstance(start, ir.Literal):
-                return ir.index(int(start.value) + int(rounded.value))
-        return self._define("slot", rounded if start == ir.index(0) else start + rounded)
+    def layout(self, slots: Sequence[ir.Expr], alignment: int) -> tuple[list[ir.Expr], ir.Expr]:
+        """Where slots of the workspace start, and its size, in bytes. Slots of one size stand side by side."""
+        by_size: dict[ir.Expr, list[int]] = {}
+        for number, size in enumerate(slots):
+            by_size.setdefault(size, []).append(number)
+        starts: dict[int, ir.Expr] = {}
+        end: ir.Expr = ir.index(0)
+        for size, numbers in sorted(by_size.items(), key=lambda item: not isinstance(item[0], ir.Literal)):
+            if isinstance(size, ir.Literal) and isinstance(end, ir.Literal):
+                rounded = -(-int(size.value) // alignment) * alignment
+                starts.update({n: ir.index(int(end.value) + k * rounded) for k, n in enumerate(numbers)})
+                end = ir.index(int(end.value) + len(numbers) * rounded)
+                continue
+            length: ir.Expr = ir.Operation(ir.INDEX, "bitwise_and", (size + (alignment - 1), ir.index(-alignment)))
+            if len(numbers) > 1:
+                length = self._define("slot_bytes", length)
+            if not isinstance(end, ir.Literal):
+                end = self._define("slot", end)
+            starts.update({n: _plus(end, k, length) for k, n in enumerate(numbers)})
+            end = _plus(end, len(numbers), length)
+        return [starts[n] for n in range(len(slots))], end
 
     def finish(self, total: ir.Expr) -> int:
         """Add the size of the workspace; its position."""
@@ -143,3 +156,11 @@ class Sizes:
         self._vars.append(var)
         self._positions[var] = len(self._positions)
         return var
+
+
+def _plus(start: ir.Expr, count: int, length: ir.Expr) -> ir.Expr:
+    """`start + count * length`."""
+    if count == 0:
+        return start
+    total = length if count == 1 else length * count
+    return total if start == ir.index(0) else start + total
