@@ -83,6 +83,7 @@ symgraph/lower/names
 symgraph/lower/shapes
 symgraph/lower/elements
 symgraph/lower/regions
+symgraph/lower/parts
 symgraph/lower/loops
 symgraph/lower/buffers
 symgraph/lower/decisions

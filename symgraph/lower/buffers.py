@@ -235,7 +235,8 @@ class LayoutPlanner:
 
 
 def _kind(size: ir.Expr) -> ir.Expr | None:
-    """What slots must have in common to stand for each other: the size, unless it is known and so can be made larger."""
+    """What slots must have in common to stand for each other: the size, unless it is known and so can be made larger.
+    """
     return None if isinstance(size, ir.Literal) else size
 
 

@@ -2,8 +2,7 @@
 
 Everything that a nest has to do is a *sink*, a store or an accumulation, at some depth of the nest; the values it
 needs are hoisted as far out as their indices allow. A sink that needs a finished reduction over the inner loops waits
-for the
-next pass over them.
+for the next pass over them.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen import ir
-from codegen.dtypes import c_type
 from codegen.operations import REDUCTIONS, identity
 from codegen.visit import free_variables, rebuild, walk
 from symgraph.graph.node import Apply, Variable
-from symgraph.graph.provenance import Origin
 from symgraph.lower.elements import (
     LOOP_DEPTH,
     LOOP_INDICES,
@@ -27,95 +24,18 @@ from symgraph.lower.elements import (
     squeeze,
 )
 from symgraph.lower.names import Names
+from symgraph.lower.parts import BEST_SO_FAR, EXTREMES, Accumulation, Sink, Value, Write, finish, start, take_in
 from symgraph.lower.regions import Region, add, multiply
 
 # Worth keeping for the next pass over a row, rather than computing again.
 EXPENSIVE = frozenset(
     """
     exp exp2 expm1 log log2 log10 log1p power sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh
-    arctanh erf erfc gamma gammaln psi polygamma
+    arctanh erf erfc gamma gammaln psi polygamma sigmoid
     """.split()
 )
-EXTREMES = ("maximum", "minimum")
 LANES = {"add": "+", "mul": "*", "maximum": "max", "minimum": "min", "and": "&", "or": "|"}  # as OpenMP combines them
 LARGEST_ROW = 4096  # elements that are kept for the next pass; they should not leave the first cache
-BEST_SO_FAR = {"argmax": "maximum", "argmin": "minimum"}
-
-
-@dataclass(eq=False)
-class Value:
-    """A scalar that depends on the indices of the outer `depth` loops."""
-
-    order: int
-    depth: int
-    expr: ir.Expr
-    name: str
-    needs: list[Value | Accumulation]
-    origin: Origin
-    uses: int = 0
-    deepest_use: int = 0
-
-    @property
-    def var(self) -> ir.Var:
-        """The local variable, where the value is not written in place of its only use."""
-        return ir.Var(self.expr.dtype, self.name)
-
-
-@dataclass(eq=False)
-class Accumulation:
-    """A reduction: at `depth` it takes in one more term; it is complete in the loops outside `complete`.
-
-    term_name: of the next term, where it is named: for the largest and the smallest and their positions
-    aside_name: of what is kept beside the result: the best term so far for a position, and for a largest or smallest
-        float whether a NaN was among the terms, so that the comparison itself may go on in vector lanes
-    """
-
-    order: int
-    depth: int
-    complete: int
-    reduction: ir.Reduce
-    name: str
-    term_name: str
-    aside_name: str
-    needs: list[Value | Accumulation]
-    origin: Origin
-
-    @property
-    def var(self) -> ir.Var:
-        """What the reduction comes to."""
-        return ir.Var(self.reduction.dtype, self.name)
-
-    @property
-    def term(self) -> ir.Var:
-        """The next term."""
-        return ir.Var(self.reduction.body.dtype, self.term_name)
-
-    @property
-    def aside(self) -> ir.Var:
-        """The best term so far, or whether there was a NaN."""
-        return ir.Var(self.reduction.body.dtype if self.reduction.kind in BEST_SO_FAR else "bool", self.aside_name)
-
-    @property
-    def avoids_nan(self) -> bool:
-        """Whether NaNs are noted apart."""
-        return self.reduction.kind in EXTREMES and c_type(self.reduction.dtype).kind == "f"
-
-
-@dataclass(eq=False)
-class Write:
-    """A store to memory at some depth; `combine` names how it joins with what is there."""
-
-    order: int
-    depth: int
-    buffer: ir.Buffer
-    offset: ir.Expr
-    expr: ir.Expr
-    needs: list[Value | Accumulation]
-    origin: Origin
-    combine: str = ""
-
-
-Sink = Accumulation | Write
 
 
 @dataclass(eq=False)
@@ -384,19 +304,19 @@ class _NestBuilder:
             for sink in here:
                 work = [*self._line(sink), *self._do(sink)]
                 if isinstance(sink, Accumulation) and sink.complete == depth:  # over no loops at all
-                    work = [*_start(sink), *work, *_finish(sink)]
+                    work = [*start(sink), *work, *finish(sink)]
                     visible.add(sink)
                 out += work
             ready = self._ready(depth, [s for s in sinks if s.depth > depth], visible)
             if ready:
                 finished = [s for s in ready if isinstance(s, Accumulation) and s.complete == depth]
                 for sink in finished:
-                    out += _start(sink)
+                    out += start(sink)
                 self.passes.append(self._next())
                 body = tuple(self._schedule(depth + 1, ready, visible))
                 self.passes.pop()
                 out.append(_loop(depth, self.extents[depth], body, ready))
-                out += [stmt for sink in finished for stmt in _finish(sink)]
+                out += [stmt for sink in finished for stmt in finish(sink)]
                 visible.update(finished)
             handled = {*here, *ready}
             assert handled, "a nest whose parts wait for each other"
@@ -456,25 +376,7 @@ class _NestBuilder:
                 old = ir.Load(sink.buffer.dtype, sink.buffer, sink.offset)
                 expr = ir.Operation(sink.buffer.dtype, sink.combine, (old, expr))
             return [ir.Store(sink.buffer, sink.offset, expr)]
-        reduction = sink.reduction
-        term = self._written_out(reduction.body, sink)
-        if sink.avoids_nan:
-            return _compare(sink, term)
-        if reduction.kind in REDUCTIONS:
-            return [ir.Assign(sink.var, ir.Operation(sink.var.dtype, REDUCTIONS[reduction.kind], (sink.var, term)))]
-        better = _operation("gt" if reduction.kind == "argmax" else "lt", sink.term, sink.aside)
-        if c_type(term.dtype).kind == "f":
-            first_nan = _operation("logical_and", _operation("isnan", sink.term), _not(_operation("isnan", sink.aside)))
-            better = _operation("logical_or", better, first_nan)
-        position: ir.Expr = ir.index(0)
-        for i, extent in zip(reduction.over, reduction.extents, strict=True):
-            position = add(multiply(position, extent), i)
-        if self.flat:
-            position = LOOP_INDICES[0]
-        return [
-            ir.Declare(sink.term, term),
-            ir.If(better, (ir.Assign(sink.aside, sink.term), ir.Assign(sink.var, position))),
-        ]
+        return take_in(sink, self._written_out(sink.reduction.body, sink), self.flat)
 
     def _is_inlined(self, value: Value) -> bool:
         trivial = isinstance(value.expr, (ir.Literal, ir.Var))
@@ -543,44 +445,6 @@ class _NestBuilder:
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
     """How many first elements two sequences share."""
     return next((k for k, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
-
-
-def _operation(name: str, *args: ir.Expr) -> ir.Expr:
-    return ir.Operation("bool", name, args)
-
-
-def _not(e: ir.Expr) -> ir.Expr:
-    return _operation("logical_not", e)
-
-
-def _start(sink: Accumulation) -> list[ir.Stmt]:
-    """The locals of a reduction, as they are before the first term."""
-    reduction = sink.reduction
-    if reduction.kind in BEST_SO_FAR:
-        return [
-            ir.Declare(sink.aside, identity(BEST_SO_FAR[reduction.kind], sink.aside.dtype), mutable=True),
-            ir.Declare(sink.var, ir.Literal(sink.var.dtype, 0), mutable=True),
-        ]
-    aside = [ir.Declare(sink.aside, ir.Literal("bool", False), mutable=True)] if sink.avoids_nan else []
-    return [ir.Declare(sink.var, identity(reduction.kind, sink.var.dtype), mutable=True), *aside]
-
-
-def _compare(sink: Accumulation, term: ir.Expr) -> list[ir.Stmt]:
-    """One more term of a largest or smallest float: a NaN compares false, and is noted."""
-    order = (sink.var, sink.term) if sink.reduction.kind == "maximum" else (sink.term, sink.var)
-    return [
-        ir.Declare(sink.term, term),
-        ir.Assign(sink.var, ir.Select(sink.var.dtype, _operation("lt", *order), sink.term, sink.var)),
-        ir.Assign(sink.aside, _operation("logical_or", sink.aside, _operation("isnan", sink.term))),
-    ]
-
-
-def _finish(sink: Accumulation) -> list[ir.Stmt]:
-    """What is left to do after the last term."""
-    if not sink.avoids_nan:
-        return []
-    dtype = sink.var.dtype
-    return [ir.Assign(sink.var, ir.Select(dtype, sink.aside, ir.Literal(dtype, float("nan")), sink.var))]
 
 
 def _loop(depth: int, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequence[Sink]) -> ir.For:
