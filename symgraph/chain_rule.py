@@ -358,6 +358,8 @@ class _Within(Notation):
         first = operands[0] if operands else None
         if self.plain or not isinstance(first, Term):
             return self.base.apply(x, operands)
+        if isinstance(x.owner.inputs[0], Constant):
+            return self.base.apply(x, operands)
         rank = x.owner.inputs[0].ndim
         match x.owner.op:
             case BroadcastTo() | SpecifyShape():
