@@ -13,18 +13,20 @@ from codegen import ir
 def children(expr: ir.Expr) -> tuple[ir.Expr, ...]:
     """The direct parts of an expression."""
     match expr:
-        case ir.Operation(_, _, args):
-            return args
-        case ir.Cast(_, arg):
-            return (arg,)
-        case ir.Select(_, condition, then, otherwise):
-            return (condition, then, otherwise)
-        case ir.Load(_, _, offset):
-            return (offset,)
-        case ir.Element(_, _, index):
-            return index
-        case ir.Reduce(_, _, body, _, _):
-            return (body,)
+        case ir.Var() | ir.Literal():
+            return ()
+        case ir.Operation():
+            return expr.args
+        case ir.Cast():
+            return (expr.arg,)
+        case ir.Select():
+            return (expr.condition, expr.then, expr.otherwise)
+        case ir.Load():
+            return (expr.offset,)
+        case ir.Element():
+            return expr.index
+        case ir.Reduce():
+            return (expr.body,)
     return ()
 
 
@@ -47,18 +49,20 @@ def rebuild(expr: ir.Expr, change: Callable[[ir.Expr], ir.Expr | None]) -> ir.Ex
         return rebuild(part, change)
 
     match expr:
-        case ir.Operation(_, _, args):
-            return replace(expr, args=tuple(map(inner, args)))
-        case ir.Cast(_, arg):
-            return replace(expr, arg=inner(arg))
-        case ir.Select(_, condition, then, otherwise):
-            return replace(expr, condition=inner(condition), then=inner(then), otherwise=inner(otherwise))
-        case ir.Load(_, _, offset):
-            return replace(expr, offset=inner(offset))
-        case ir.Element(_, _, index):
-            return replace(expr, index=tuple(map(inner, index)))
-        case ir.Reduce(_, _, body, _, _):
-            return replace(expr, body=inner(body))
+        case ir.Var() | ir.Literal():
+            return expr
+        case ir.Operation(dtype, name, args):
+            return ir.Operation(dtype, name, tuple(map(inner, args)))
+        case ir.Cast(dtype, arg):
+            return ir.Cast(dtype, inner(arg))
+        case ir.Select(dtype, condition, then, otherwise):
+            return ir.Select(dtype, inner(condition), inner(then), inner(otherwise))
+        case ir.Load(dtype, buffer, offset):
+            return ir.Load(dtype, buffer, inner(offset))
+        case ir.Element(dtype, array, index):
+            return ir.Element(dtype, array, tuple(map(inner, index)))
+        case ir.Reduce():
+            return replace(expr, body=inner(expr.body))
     return expr
 
 
