@@ -11,8 +11,17 @@ from codegen.module import load
 from codegen.toolchain import Toolchain, digest
 
 _SOURCE = """\
+#include <math.h>
 #include <stdint.h>
 #include <time.h>
+
+#ifdef __FMA__
+#define STEP(x) x = fma(x, 0.999, 0.001)
+#else
+#define STEP(x) x = x * 0.999 + 0.001
+#endif
+
+enum { STEPS = 100000 };
 
 static double now(void)
 {
@@ -47,24 +56,26 @@ int sg_machine_plan(void *const *arrays, int64_t *sizes)
     }
     results[0] = 24.0 * (double)n / best;
     best = 1e30;
-    double lanes[128];
-    for (int k = 0; k < 128; ++k)
-        lanes[k] = (double)k;
+    double p[8], q[8], r[8], s[8], t[8], u[8], v[8], w[8], x[8], y[8];
+    for (int k = 0; k < 8; ++k)
+        p[k] = q[k] = r[k] = s[k] = t[k] = u[k] = v[k] = w[k] = x[k] = y[k] = (double)k;
     for (int round = 0; round < 5; ++round) {
         const double start = now();
-        for (int64_t i = 0; i < 20000; ++i) {
+        for (int64_t i = 0; i < STEPS; ++i) {
 #ifdef SG_SIMD
 #pragma omp simd
 #endif
-            for (int k = 0; k < 128; ++k)
-                lanes[k] = lanes[k] * 0.999 + 0.001;
+            for (int k = 0; k < 8; ++k) {
+                STEP(p[k]); STEP(q[k]); STEP(r[k]); STEP(s[k]); STEP(t[k]);
+                STEP(u[k]); STEP(v[k]); STEP(w[k]); STEP(x[k]); STEP(y[k]);
+            }
         }
         const double seconds = now() - start;
         best = seconds < best ? seconds : best;
     }
-    for (int k = 0; k < 128; ++k)
-        a[k] = lanes[k];
-    results[1] = 2.0 * 128.0 * 20000.0 / best;
+    for (int k = 0; k < 8; ++k)
+        a[k] = p[k] + q[k] + r[k] + s[k] + t[k] + u[k] + v[k] + w[k] + x[k] + y[k];
+    results[1] = 2.0 * 80.0 * (double)STEPS / best;
     return 0;
 }
 """
