@@ -81,19 +81,29 @@ class Rule:
     name: str = ""
     when: Callable[[Bindings], bool] | None = None
     on: tuple[Root, ...] = field(init=False)
+    _needs: tuple[Root | type[Constant], ...] = field(init=False)  # what some operand must be, for a quick answer
 
     def __post_init__(self) -> None:
         assert self.before.owner is not None, "a pattern has an operation at its root"
         object.__setattr__(self, "name", self.name or f"{self.before} -> {self.after}")
         object.__setattr__(self, "on", (root(self.before.owner.op),))
+        parts = [x for x in self.before.owner.inputs if not isinstance(x, Wildcard)]
+        object.__setattr__(self, "_needs", tuple({Constant if x.owner is None else root(x.owner.op) for x in parts}))
 
     def __call__(self, node: Apply, graph: Graph) -> Variable | None:
         """What replaces the output of a node; None where the rule does not apply."""
+        if not all(any(_is_from(x, need) for x in node.inputs) for need in self._needs):
+            return None
         for bound in match(self.before, node.output):
             if self.when is None or self.when(bound):
                 result = instantiate(self.after, bound)
                 return result if keeps_type(node.output, result) else None
         return None
+
+
+def _is_from(x: Variable, need: Root | type[Constant]) -> bool:
+    """Whether a variable is made by what a pattern needs, or is the constant that it needs."""
+    return isinstance(x, Constant) if need is Constant else x.owner is not None and root(x.owner.op) is need
 
 
 @dataclass(frozen=True, eq=False)
