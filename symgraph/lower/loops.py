@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from codegen import ir
 from codegen.operations import REDUCTIONS, identity
-from codegen.visit import free_variables, rebuild, walk
+from codegen.visit import children, free_variables, rebuild, walk
 from symgraph.graph.node import Apply, Variable
 from symgraph.lower.elements import (
     LOOP_DEPTH,
@@ -35,6 +35,7 @@ EXPENSIVE = frozenset(
     """.split()
 )
 LANES = {"add": "+", "mul": "*", "maximum": "max", "minimum": "min", "and": "&", "or": "|"}  # as OpenMP combines them
+DEEPEST_EXPRESSION = 12  # operations inside each other; beyond, a part gets a local of its own
 LARGEST_ROW = 4096  # elements that are kept for the next pass; they should not leave the first cache
 
 
@@ -121,6 +122,7 @@ class _NestBuilder:
         for node in self.region.nodes:
             self._add(node)
         self._count_uses()
+        self._break_up()
         self._schedule(0, list(self.sinks), set())
         rows = self._keep_rows()
         body = [*rows, *self.init, *self._schedule(0, list(self.sinks), set())]
@@ -251,6 +253,17 @@ class _NestBuilder:
             assert isinstance(value.expr, ir.Load)
             if value.expr.buffer.writable and not self._ends_in_place(value, last_user):
                 value.uses += 1  # read before the memory is written, so never in place of its use
+
+    def _break_up(self) -> None:
+        """Give a local to every value with which an expression would be too deep to read."""
+        values = [*self.loads.values(), *(v for v in self.values.values() if v is not None)]
+        height: dict[Value | Accumulation, int] = {}
+        for value in sorted(values, key=lambda v: v.order):
+            below = max((height.get(need, 0) for need in value.needs), default=0)
+            height[value] = _levels(value.expr) + below if self._is_inlined(value) else 0
+            if height[value] > DEEPEST_EXPRESSION:
+                value.uses += 1
+                height[value] = 0
 
     def _keep_rows(self) -> list[ir.Stmt]:
         """Set up a row for each expensive value that the schedule just made computes in more than one pass."""
@@ -440,6 +453,11 @@ class _NestBuilder:
             if sum(is_loop_index(e) for e in walk(body)) != inside:
                 return False
         return True
+
+
+def _levels(e: ir.Expr) -> int:
+    """How deep operations stand inside each other."""
+    return max(map(_levels, children(e)), default=-1) + 1
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

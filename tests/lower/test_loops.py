@@ -153,3 +153,14 @@ def test_a_row_is_one_element_in_every_pass():
     """Inputs whose rows have one element, with passes that wait for each other."""
     f = sg.function([x], T.nnet.softmax(x - x.max(axis=1, keepdims=True)))
     np.testing.assert_array_equal(f(np.array([[1.0], [1000.0]])), [[1.0], [1.0]])
+
+
+def test_expressions_stay_short_enough_to_read(lowered):
+    """In a chain of ops that are used once: parts of it get locals. Nothing is computed more often."""
+    value = v
+    for _ in range(40):
+        value = 1 / (1 + value * 0.5)
+    body = kernel(lowered, [v], value).body
+    longest = max(sum(1 for _ in expressions([s])) for s in statements(body) if isinstance(s, (ir.Declare, ir.Store)))
+    assert longest < 40
+    assert sum(operations(body).values()) <= 3 * 40
