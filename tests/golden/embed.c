@@ -68,8 +68,8 @@ SG_KERNEL void compute_3(const int64_t *restrict picks, const double *restrict t
 
 /* table <- inc_subtensor(table[picks], step * -0.1) : float64 (50, 4)    test_golden.py:76
    6*picks_0 operations; 40*picks_0 + 32 bytes read, 32 written */
-SG_KERNEL void scatter_updates(const int64_t *restrict picks, double *restrict table, const double *restrict t_2,
-                               int64_t picks_0)
+SG_KERNEL void scatter(const int64_t *restrict picks, double *restrict table, const double *restrict t_2,
+                       int64_t picks_0)
 {
     for (int64_t i0 = 0; i0 < picks_0; ++i0) {
         const int64_t at0 = picks[i0] < 0 ? picks[i0] + 50 : picks[i0];
@@ -88,8 +88,7 @@ int embed_plan(void *const *arrays, int64_t *sizes)
     const int64_t table_0 = sizes[3];
     const int64_t table_1 = sizes[4];
     (void)arrays;
-    const int64_t slot = 64 + ((picks_0 * 32 + 63) & -64);
-    const int64_t workspace_bytes = slot;
+    const int64_t workspace_bytes = 64 + ((picks_0 * 32 + 63) & -64);
     /* table.shape[0] is 50 */
     if (!(table_0 == 50))
         return 1;
@@ -102,8 +101,7 @@ int embed_plan(void *const *arrays, int64_t *sizes)
     /* for inc_subtensor(table[picks], -0.1 * step)    test_golden.py:76 */
     if (!(4 == step_1))
         return 4;
-    sizes[5] = slot;
-    sizes[6] = workspace_bytes;
+    sizes[5] = workspace_bytes;
     return 0;
 }
 
@@ -122,6 +120,6 @@ int embed(void *const *arrays, const int64_t *sizes, void *workspace)
         return 8;
     compute_2(step, t_2, picks_0);
     compute_3(picks, table, output_0, picks_0);
-    scatter_updates(picks, table, t_2, picks_0);
+    scatter(picks, table, t_2, picks_0);
     return 0;
 }

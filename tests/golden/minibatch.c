@@ -254,10 +254,8 @@ int minibatch_plan(void *const *arrays, int64_t *sizes)
     const int64_t n = sg_minimum_i64(sg_maximum_i64(batch[0] * 20 < 0 ? batch[0] * 20 + 100 : batch[0] * 20, 0), 100);
     const int64_t n_2 = sg_minimum_i64(sg_maximum_i64((batch[0] + 1) * 20 < 0 ? (batch[0] + 1) * 20 + 100 : (batch[0] + 1) * 20, 0), 100);
     const int64_t n_3 = sg_maximum_i64(n_2 - n, 0);
-    const int64_t slot = (n_3 * 8 + 63) & -64;
-    const int64_t slot_2 = slot + 64;
-    const int64_t slot_3 = slot_2 + ((n_3 * 8 + 63) & -64);
-    const int64_t workspace_bytes = slot_3;
+    const int64_t slot_bytes = (n_3 * 8 + 63) & -64;
+    const int64_t workspace_bytes = 64 + slot_bytes * 2;
     /* images.shape[0] is 100 */
     if (!(images_0 == 100))
         return 1;
@@ -272,10 +270,8 @@ int minibatch_plan(void *const *arrays, int64_t *sizes)
         return 4;
     sizes[4] = n;
     sizes[5] = n_3;
-    sizes[6] = slot;
-    sizes[7] = slot_2;
-    sizes[8] = slot_3;
-    sizes[9] = workspace_bytes;
+    sizes[6] = slot_bytes;
+    sizes[7] = workspace_bytes;
     return 0;
 }
 
@@ -289,12 +285,11 @@ int minibatch(void *const *arrays, const int64_t *sizes, void *workspace)
     double *loss = arrays[5]; /* output, float64 () */
     const int64_t n = sizes[4];
     const int64_t n_3 = sizes[5];
-    const int64_t slot = sizes[6];
-    const int64_t slot_2 = sizes[7];
-    double *t_2 = workspace;
-    double *t_3 = (double *)((char *)workspace + slot);
-    double *t = (double *)((char *)workspace + slot_2);
-    double *grad_w = (double *)((char *)workspace + slot);
+    const int64_t slot_bytes = sizes[6];
+    double *t_2 = (double *)((char *)workspace + 64);
+    double *t_3 = workspace;
+    double *t = (double *)((char *)workspace + 64 + slot_bytes);
+    double *grad_w = workspace;
     /* images[minimum(..., 100):minimum(..., 100) + maximum(..., 0), :] @ w : float64 (n_3,)    test_golden.py:46 */
     sg_gemv_f64(0, n_3, 8, 1.0, images + n * 8, w, 0.0, t_2);
     compute(w, t_3);

@@ -340,15 +340,12 @@ int softmax_step_plan(void *const *arrays, int64_t *sizes)
     const int64_t W_1 = sizes[4];
     const int64_t b_0 = sizes[5];
     (void)arrays;
-    const int64_t slot = 64 + ((x_0 * 8 + 63) & -64);
-    const int64_t slot_2 = slot + ((x_0 * 40 + 63) & -64);
-    const int64_t slot_3 = slot_2 + ((x_0 * 8 + 63) & -64);
-    const int64_t slot_4 = slot_3 + ((x_0 * 4 + 63) & -64);
-    const int64_t slot_5 = slot_4 + ((x_0 * 4 + 63) & -64);
-    const int64_t slot_6 = slot_5 + ((x_0 * 4 + 63) & -64);
-    const int64_t slot_7 = slot_6 + ((x_0 * 4 + 63) & -64);
-    const int64_t slot_8 = slot_7 + ((x_0 * 40 + 63) & -64);
-    const int64_t workspace_bytes = slot_8;
+    const int64_t slot_bytes = (x_0 * 8 + 63) & -64;
+    const int64_t slot_bytes_2 = (x_0 * 40 + 63) & -64;
+    const int64_t slot = 64 + slot_bytes * 2;
+    const int64_t slot_bytes_3 = (x_0 * 4 + 63) & -64;
+    const int64_t slot_2 = slot + slot_bytes_2 * 2;
+    const int64_t workspace_bytes = slot_2 + slot_bytes_3 * 4;
     /* W.shape[0] is 20 */
     if (!(W_0 == 20))
         return 1;
@@ -364,15 +361,12 @@ int softmax_step_plan(void *const *arrays, int64_t *sizes)
     /* for log(softmax(..., axis=1))[arange(...), labels]    test_golden.py:33 */
     if (!(x_0 == labels_0))
         return 5;
-    sizes[6] = slot;
-    sizes[7] = slot_2;
-    sizes[8] = slot_3;
-    sizes[9] = slot_4;
-    sizes[10] = slot_5;
-    sizes[11] = slot_6;
-    sizes[12] = slot_7;
-    sizes[13] = slot_8;
-    sizes[14] = workspace_bytes;
+    sizes[6] = slot_bytes;
+    sizes[7] = slot_bytes_2;
+    sizes[8] = slot;
+    sizes[9] = slot_bytes_3;
+    sizes[10] = slot_2;
+    sizes[11] = workspace_bytes;
     return 0;
 }
 
@@ -386,22 +380,20 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     float *loss = arrays[4]; /* output, float32 () */
     int64_t *output_1 = arrays[5]; /* output, int64 (x_0,) */
     const int64_t x_0 = sizes[0];
-    const int64_t slot = sizes[6];
-    const int64_t slot_2 = sizes[7];
-    const int64_t slot_3 = sizes[8];
-    const int64_t slot_4 = sizes[9];
-    const int64_t slot_5 = sizes[10];
-    const int64_t slot_6 = sizes[11];
-    const int64_t slot_7 = sizes[12];
+    const int64_t slot_bytes = sizes[6];
+    const int64_t slot_bytes_2 = sizes[7];
+    const int64_t slot = sizes[8];
+    const int64_t slot_bytes_3 = sizes[9];
+    const int64_t slot_2 = sizes[10];
     bool *t = workspace;
     int64_t *t_9 = (int64_t *)((char *)workspace + 64);
     float *t_5 = (float *)((char *)workspace + slot);
-    int64_t *t_3 = (int64_t *)((char *)workspace + slot_2);
-    float *t_2 = (float *)((char *)workspace + slot_3);
-    float *t_6 = (float *)((char *)workspace + slot_4);
-    float *t_7 = (float *)((char *)workspace + slot_5);
-    float *t_8 = (float *)((char *)workspace + slot_6);
-    float *p = (float *)((char *)workspace + slot_7);
+    int64_t *t_3 = (int64_t *)((char *)workspace + 64 + slot_bytes);
+    float *t_2 = (float *)((char *)workspace + slot_2);
+    float *t_6 = (float *)((char *)workspace + slot_2 + slot_bytes_3);
+    float *t_7 = (float *)((char *)workspace + slot_2 + slot_bytes_3 * 2);
+    float *t_8 = (float *)((char *)workspace + slot_2 + slot_bytes_3 * 3);
+    float *p = (float *)((char *)workspace + slot + slot_bytes_2);
     float *t_4 = (float *)((char *)workspace + slot);
     float *grad_b = workspace;
     compute(labels, t, t_9, x_0);

@@ -252,12 +252,10 @@ int train_plan(void *const *arrays, int64_t *sizes)
     const int64_t b_0 = sizes[5];
     const int64_t W2_0 = sizes[6];
     (void)arrays;
-    const int64_t slot = (y_0 * 16 + 63) & -64;
-    const int64_t slot_2 = slot + ((y_0 * 16 + 63) & -64);
-    const int64_t slot_3 = slot_2 + ((y_0 * 8 + 63) & -64);
-    const int64_t slot_4 = slot_3 + ((y_0 * 8 + 63) & -64);
-    const int64_t slot_5 = slot_4 + 64;
-    const int64_t workspace_bytes = slot_5;
+    const int64_t slot_bytes = (y_0 * 16 + 63) & -64;
+    const int64_t slot_bytes_2 = (y_0 * 8 + 63) & -64;
+    const int64_t slot = 64 + slot_bytes * 2;
+    const int64_t workspace_bytes = slot + slot_bytes_2 * 2;
     /* W.shape[0] is 2 */
     if (!(W_0 == 2))
         return 1;
@@ -276,12 +274,10 @@ int train_plan(void *const *arrays, int64_t *sizes)
     /* for y - sigmoid(sigmoid(x @ W + b) @ W2 + b2)    test_golden.py:22 */
     if (!(y_0 == x_0))
         return 6;
-    sizes[7] = slot;
-    sizes[8] = slot_2;
-    sizes[9] = slot_3;
-    sizes[10] = slot_4;
-    sizes[11] = slot_5;
-    sizes[12] = workspace_bytes;
+    sizes[7] = slot_bytes;
+    sizes[8] = slot_bytes_2;
+    sizes[9] = slot;
+    sizes[10] = workspace_bytes;
     return 0;
 }
 
@@ -297,16 +293,15 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
     double *y_pred = arrays[6]; /* output, float64 (y_0,) */
     double *cost = arrays[7]; /* output, float64 () */
     const int64_t y_0 = sizes[2];
-    const int64_t slot = sizes[7];
-    const int64_t slot_2 = sizes[8];
-    const int64_t slot_3 = sizes[9];
-    const int64_t slot_4 = sizes[10];
-    double *t_3 = workspace;
-    double *h = (double *)((char *)workspace + slot);
-    double *t_4 = (double *)((char *)workspace + slot_2);
-    double *t_2 = (double *)((char *)workspace + slot_3);
-    double *t = workspace;
-    double *grad_b = (double *)((char *)workspace + slot_4);
+    const int64_t slot_bytes = sizes[7];
+    const int64_t slot_bytes_2 = sizes[8];
+    const int64_t slot = sizes[9];
+    double *t_3 = (double *)((char *)workspace + 64);
+    double *h = (double *)((char *)workspace + 64 + slot_bytes);
+    double *t_4 = (double *)((char *)workspace + slot);
+    double *t_2 = (double *)((char *)workspace + slot + slot_bytes_2);
+    double *t = (double *)((char *)workspace + 64);
+    double *grad_b = workspace;
     /* x @ W : float64 (y_0, 2)    test_golden.py:20 */
     sg_gemm_f64(0, 0, y_0, 2, 2, 1.0, x, W, 0.0, t_3);
     compute_h(t_3, b, h, y_0);
