@@ -20,7 +20,8 @@ from codegen.errors import CompileError, NoCompiler
 _COMPILERS = ("gcc", "clang", "cc")
 
 # No errno and no floating-point traps: nobody can see them from outside, and gcc vectorizes calls and branches only
-# without. NaN, infinity and signed zeros keep their meaning, which -ffast-math would take away. Integers wrap, as numpy's.
+# without. NaN, infinity and signed zeros keep their meaning, which -ffast-math would take away. Integers wrap, as in
+# numpy.
 _BASE_FLAGS: tuple[str, ...] = (
     "-std=c11", "-O2", "-fPIC", "-shared", "-ftree-vectorize", "-fno-math-errno", "-fno-trapping-math", "-fwrapv",
 )

@@ -195,7 +195,8 @@ class _Checker:
         self._index(loop.extent, "an extent")
         if loop.index.dtype != ir.INDEX:
             self._fail(f"the index {loop.index.name} is {loop.index.dtype}", LOOPS)
-        if (loop.simd or loop.sums) and not all(isinstance(s, (ir.Declare, ir.Assign, ir.Store, ir.SourceLine)) for s in loop.body):
+        plain = (ir.Declare, ir.Assign, ir.Store, ir.SourceLine)
+        if (loop.simd or loop.sums) and not all(isinstance(s, plain) for s in loop.body):
             self._fail("vector lanes hold more than plain statements", LOOPS)
         for _, var in loop.sums:
             self._assigned(var)
