@@ -28,7 +28,7 @@ from codegen.runtime import is_routine, routines, take_blas
 from codegen.visit import expressions, free_variables, statements, walk
 
 INDENT = "    "
-LONG = 400  # lines of a function from which on it is not optimized, or comes in parts
+LONG = 200  # statements from which on the main function comes in parts, and lines from which on one is not optimized
 STEPS_IN_A_PART = 50
 OWN_LINES = "#line @"  # stands where the C counts its own lines again
 
@@ -417,10 +417,10 @@ def _kernel(kernel: ir.Kernel) -> str:
 
 def _plan(program: ir.Program) -> str:
     loaded = _loaded(program.plan)
-    values = [f for f in program.arrays if f.buffer.name in loaded]
+    values = [(k, f) for k, f in enumerate(program.arrays) if f.buffer.name in loaded]
     used = {v.name for v in free_variables(program.plan)}
     body = [
-        *_unpacked_arrays(program, {f.buffer.name for f in values}),
+        *(_unpacked(k, f) for k, f in values),
         *(f"{INDENT}const int64_t {v.name} = sizes[{k}];" for k, v in enumerate(program.given) if v.name in used),
         *([] if values else [f"{INDENT}(void)arrays;"]),
         *_lines(program.plan),
@@ -438,17 +438,17 @@ def _plan(program: ir.Program) -> str:
 
 def _run(program: ir.Program) -> str:
     note = comment("Computes everything; the sizes are those that the plan left.")
-    body = _entry_body(program, program.run)
-    if len(body) <= LONG or any(isinstance(s, (ir.Declare, ir.Assign, ir.LocalArray)) for s in program.run):
-        return "\n".join([note, *_plain(body), f"int {program.name}({_ENTRY})", "{", *body, "}"])
-    places = {s.buffer.name: s for s in program.run if isinstance(s, ir.Place)}
+    entry = _Entry(program)
     steps = [s for s in program.run if not isinstance(s, ir.Place)]
-    parts, calls = [], []
+    if len(program.run) <= LONG or any(isinstance(s, (ir.Declare, ir.Assign, ir.LocalArray)) for s in steps):
+        return "\n".join([note, entry.function(f"int {program.name}", program.run)])
+    places = {s.buffer.name: s for s in program.run if isinstance(s, ir.Place)}
+    parts: list[str] = []
+    calls: list[str] = []
     for k in range(0, len(steps), STEPS_IN_A_PART):
         some = steps[k : k + STEPS_IN_A_PART]
-        name = f"sg_part_{k // STEPS_IN_A_PART + 1}"
-        lines = _entry_body(program, [*_needed_places(some, places), *some])
-        parts.append("\n".join([*_plain(lines), f"static int {name}({_ENTRY})", "{", *lines, "}"]))
+        name = f"sg_part_{len(parts) + 1}"
+        parts.append(entry.function(f"static int {name}", [*_needed_places(some, places), *some]))
         calls.append(f"{INDENT}if ((code = {name}(arrays, sizes, workspace)) != 0)\n{INDENT}{INDENT}return code;")
     main = [note, f"int {program.name}({_ENTRY})", "{", f"{INDENT}int code;", *calls, f"{INDENT}return 0;", "}"]
     return "\n\n".join([comment(_IN_PARTS), *parts, "\n".join(main)])
@@ -458,20 +458,26 @@ _ENTRY = "void *const *arrays, const int64_t *sizes, void *workspace"
 _IN_PARTS = "The steps in parts, for compilers take more than linear time for a long function."
 
 
-def _entry_body(program: ir.Program, run: Sequence[ir.Stmt]) -> list[str]:
-    """The body of a function with the parameters of the main one."""
-    used = {v.name for v in free_variables(run)}
-    body = [
-        *_unpacked_arrays(program, _named(run)),
-        *(
-            f"{INDENT}const int64_t {v.name} = sizes[{k}];"
-            for k, v in enumerate([*program.given, *program.derived]) if v.name in used
-        ),
-        *_lines(run),
-        f"{INDENT}return 0;",
-    ]  # fmt: skip
-    words = set(re.findall(r"\w+", "\n".join(body)))
-    return [*(f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if name not in words), *body]
+class _Entry:
+    """Writes functions with the parameters of the main one, in which arrays and sizes have their names."""
+
+    def __init__(self, program: ir.Program):
+        self.arrays = {f.buffer.name: (k, f) for k, f in enumerate(program.arrays)}
+        self.sizes = {v.name: k for k, v in enumerate([*program.given, *program.derived])}
+
+    def function(self, head: str, run: Sequence[ir.Stmt]) -> str:
+        """The function with a head and some statements."""
+        arrays = sorted((self.arrays[name] for name in _named(run) & self.arrays.keys()), key=lambda at: at[0])
+        sizes = sorted((self.sizes[v.name], v.name) for v in free_variables(run) if v.name in self.sizes)
+        body = [
+            *(_unpacked(k, f) for k, f in arrays),
+            *(f"{INDENT}const int64_t {name} = sizes[{k}];" for k, name in sizes),
+            *_lines(run),
+            f"{INDENT}return 0;",
+        ]
+        words = set(re.findall(r"\w+", "\n".join(body)))
+        unused = [f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if name not in words]
+        return "\n".join([*_plain(body), f"{head}({_ENTRY})", "{", *unused, *body, "}"])
 
 
 def _needed_places(steps: Sequence[ir.Stmt], places: Mapping[str, ir.Place]) -> list[ir.Place]:
@@ -491,10 +497,8 @@ def _plain(body: Sequence[str]) -> list[str]:
     return ["SG_PLAIN"] if len(body) > LONG else []
 
 
-def _unpacked_arrays(program: ir.Program, wanted: set[str]) -> Iterator[str]:
-    for k, f in enumerate(program.arrays):
-        if f.buffer.name in wanted:
-            yield f"{INDENT}{_declared(f.buffer)} = arrays[{k}]; {comment(f'{f.role}, {f.comment}')}"
+def _unpacked(position: int, f: ir.ArrayField) -> str:
+    return f"{INDENT}{_declared(f.buffer)} = arrays[{position}]; {comment(f'{f.role}, {f.comment}')}"
 
 
 def _loaded(body: Iterable[ir.Stmt]) -> set[str]:
