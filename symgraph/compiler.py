@@ -176,12 +176,16 @@ class Compiler:
             keeping = kept
 
     def _comment(self) -> str:
+        """The first words of the C: what is computed, in the user's names, and how it was compiled."""
         signature = self.signature
+        names = assigned_names(signature.outputs)
+        labelled = ((x, x.name or names.get(x)) for x in signature.outputs)
         lines = [f"{signature.name or 'a function'}, compiled by symgraph", ""]
         lines += [f"input   {x.variable.name or '?'} : {x.variable.type}" for x in signature.inputs]
-        lines += [f"output  {x.name + ' = ' if x.name else ''}{excerpt(x)}" for x in signature.outputs]
+        lines += [f"output  {f'{name} = ' if name else ''}{excerpt(x)}" for x, name in labelled]
         lines += [f"update  {s.name or '?'} <- {excerpt(new)}" for s, new in signature.updates]
-        return "\n".join([*lines, "", f"compiled with {' '.join(self.toolchain.flags)}"])
+        lines += ["", "arrays are contiguous, the last axis running fastest"]
+        return "\n".join([*lines, f"compiled with {' '.join(self.toolchain.flags)}"])
 
 
 DEBUGGING = ("-g", "-fno-omit-frame-pointer")

@@ -3,7 +3,9 @@
    input   picks : int64 (?,)
    input   step : float64 (?, ?)
    output  sum(table[picks], axis=1)
-   update  table <- inc_subtensor(table[picks], -0.1 * step) */
+   update  table <- inc_subtensor(table[picks], -0.1 * step)
+
+   arrays are contiguous, the last axis running fastest */
 
 #include <math.h>
 #include <stdbool.h>

@@ -3,7 +3,9 @@
    input   x : float64 (?, ?)
    input   y : float64 (?, ?)
    output  switch(x > 0, x, expm1(x)) * y
-   output  switch(x > 0, x, expm1(x))**2 + 2 * y**3 - 1.5 */
+   output  switch(x > 0, x, expm1(x))**2 + 2 * y**3 - 1.5
+
+   arrays are contiguous, the last axis running fastest */
 
 #include <math.h>
 #include <stdbool.h>

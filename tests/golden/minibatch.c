@@ -1,9 +1,11 @@
 /* minibatch, compiled by symgraph
 
    input   batch : int64 ()
-   output  sum(... - ...) / float64(....shape[0]) + 0.01 * sum(...)
+   output  loss = sum(... - ...) / float64(....shape[0]) + 0.01 * sum(...)
    update  w <- w - 0.5 * grad_w
-   update  bias <- bias - 0.5 * grad_bias */
+   update  bias <- bias - 0.5 * grad_bias
+
+   arrays are contiguous, the last axis running fastest */
 
 #include <math.h>
 #include <stdbool.h>

@@ -2,9 +2,11 @@
 
    input   x : float64 (?, ?)
    input   gain : float64 (?,)
-   output  (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain
+   output  scaled = (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain
    output  sum((x - ....dimshuffle(0, 'x') / ...) / sqrt(... + 1e-05) * gain, axis=0)
-   output  max(abs(x)) */
+   output  max(abs(x))
+
+   arrays are contiguous, the last axis running fastest */
 
 #include <math.h>
 #include <stdbool.h>

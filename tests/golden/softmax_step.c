@@ -2,10 +2,12 @@
 
    input   x : float32 (?, ?)
    input   labels : int64 (?,)
-   output  sum(-log(...)[..., labels]) / float32((-...).shape[0])
+   output  loss = sum(-log(...)[..., labels]) / float32((-...).shape[0])
    output  argmax(softmax(x @ W + b, axis=1), axis=1)
    update  W <- W - 0.1 * grad_W
-   update  b <- b - 0.1 * grad_b */
+   update  b <- b - 0.1 * grad_b
+
+   arrays are contiguous, the last axis running fastest */
 
 #include <math.h>
 #include <stdbool.h>

@@ -2,12 +2,14 @@
 
    input   x : float64 (?, ?)
    input   y : float64 (?,)
-   output  sigmoid(sigmoid(x @ W + b) @ W2 + b2)
-   output  sum((y - sigmoid(...))**2) / float64((...**2).shape[0])
+   output  y_pred = sigmoid(sigmoid(x @ W + b) @ W2 + b2)
+   output  cost = sum((y - sigmoid(...))**2) / float64((...**2).shape[0])
    update  W <- W - 0.1 * grad_W
    update  b <- b - 0.1 * grad_b
    update  W2 <- W2 - 0.1 * grad_W2
-   update  b2 <- b2 - 0.1 * grad_b2 */
+   update  b2 <- b2 - 0.1 * grad_b2
+
+   arrays are contiguous, the last axis running fastest */
 
 #include <math.h>
 #include <stdbool.h>
