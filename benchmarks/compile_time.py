@@ -20,9 +20,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 CACHE = os.environ["SYMGRAPH_CACHE"] = tempfile.mkdtemp(prefix="symgraph-bench-")
 
-import symgraph as sg  # noqa: E402 - after the cache was chosen
-import symgraph.tensor as T  # noqa: E402
-from symgraph.graph.traverse import toposort  # noqa: E402
+import symgraph as sg
+import symgraph.tensor as T
+from symgraph.graph.traverse import toposort
 
 BAR = 2.3
 Family = Callable[[int], tuple[list[Any], list[Any], list[tuple[Any, Any]]]]  # n -> inputs, outputs, updates

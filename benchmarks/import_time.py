@@ -1,6 +1,6 @@
 """What `import symgraph` adds to `import numpy`, and which of its modules take longest. The bar: at most 100 ms.
 
-    python benchmarks/import_time.py [rounds]
+python benchmarks/import_time.py [rounds]
 """
 
 import subprocess
@@ -43,7 +43,9 @@ def main() -> None:
     """Print the measurement."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     base, added = measure(rounds)
-    print(f"import numpy                {median(base):7.1f} ms   (median of {rounds} processes, {min(base):.1f} at best)")
+    print(
+        f"import numpy                {median(base):7.1f} ms   (median of {rounds} processes, {min(base):.1f} at best)"
+    )
     print(f"import symgraph after it    {median(added):7.1f} ms   ({min(added):.1f} at best)")
     print(f"bar: {BAR:.0f} ms more than numpy: {'met' if median(added) <= BAR else 'MISSED'}")
     print("\nslowest modules by themselves:")

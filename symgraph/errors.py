@@ -6,8 +6,8 @@ from __future__ import annotations
 class GraphError(Exception):
     """The base of symgraph's own exceptions.
 
-    An op that refuses its operands writes `{0}`, `{1}`, … in the message, for "x (64, 784)", and `{0.name}` for "x"; the
-    names and the user's line are filled in where the variables are known.
+    An op that refuses its operands writes `{0}`, `{1}`, … in the message, for "x (64, 784)", and `{0.name}` for "x";
+    the names and the user's line are filled in where the variables are known.
     """
 
 

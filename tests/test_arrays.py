@@ -152,14 +152,20 @@ def test_an_array_is_cast_exactly_where_numpy_calls_it_safe(given, dtype):
         np.testing.assert_array_equal(g(value), [0, 1, 1])
 
 
-@pytest.mark.parametrize("make, values", [
-    (T.dscalar, [3, 2.5, True, np.float32(2.5), np.int8(3), np.array(2.5), np.array(3), np.bool_(True), -0.0, float("nan")]),
-    (T.lscalar, [3, True, np.int8(3), np.uint32(3), np.array(3), -(2**63), 2**63 - 1]),
-    (T.bscalar, [3, -128, 127, np.int8(3), False]),
-    (T.fscalar, [3, 2.5, 1e30, np.float32(2.5), np.float16(2.5), np.int16(3), 0.1]),
-    (T.TensorType("uint64", ()), [2**64 - 1, 0, np.uint8(3)]),
-    (T.TensorType("bool", ()), [True, False, np.bool_(True), 1, 0]),
-])
+@pytest.mark.parametrize(
+    "make, values",
+    [
+        (
+            T.dscalar,
+            [3, 2.5, True, np.float32(2.5), np.int8(3), np.array(2.5), np.array(3), np.bool_(True), -0.0, float("nan")],
+        ),
+        (T.lscalar, [3, True, np.int8(3), np.uint32(3), np.array(3), -(2**63), 2**63 - 1]),
+        (T.bscalar, [3, -128, 127, np.int8(3), False]),
+        (T.fscalar, [3, 2.5, 1e30, np.float32(2.5), np.float16(2.5), np.int16(3), 0.1]),
+        (T.TensorType("uint64", ()), [2**64 - 1, 0, np.uint8(3)]),
+        (T.TensorType("bool", ()), [True, False, np.bool_(True), 1, 0]),
+    ],
+)
 def test_python_and_numpy_scalars(make, values, mode):
     x = make("x")
     f = sg.function([x], x, mode=mode)
@@ -169,37 +175,60 @@ def test_python_and_numpy_scalars(make, values, mode):
         np.testing.assert_array_equal(result, np.array(value).astype(x.dtype))
 
 
-@pytest.mark.parametrize("make, value, error, text", [
-    (T.dmatrix, [1.0, 2.0], sg.ShapeError, r"f\(\): x takes a matrix, but was given a vector of shape \(2,\)"),
-    (T.dvector, 3.0, sg.ShapeError, r"x takes a vector, but was given a scalar"),
-    (T.dscalar, [3.0], sg.ShapeError, r"x takes a scalar, but was given a vector of shape \(1,\)"),
-    (T.dmatrix, np.zeros((2, 2, 2)), sg.ShapeError, r"x takes a matrix, but was given an array of rank 3 of shape \(2, 2, 2\)"),
-    (T.dvector, None, sg.DtypeError, r"x takes numbers of dtype float64, but was given None"),
-    (T.dvector, np.array([1.0, None]), sg.DtypeError, r"x takes numbers of dtype float64, but was given ndarray \(dtype object\)"),
-    (T.dvector, np.array([1.0, 2.0], object), sg.DtypeError, r"dtype object"),
-    (T.dvector, [1.0, "a"], sg.DtypeError, r"x takes numbers of dtype float64, but was given list"),
-    (T.dvector, "ab", sg.DtypeError, r"x takes numbers of dtype float64"),
-    (T.dvector, [1.0, [2.0]], sg.DtypeError, r"x cannot be made an array"),
-    (T.dvector, np.array([1j]), sg.DtypeError, r"complex128"),
-    (T.dvector, {"a": 1}, sg.DtypeError, r"dict"),
-    (T.dvector, np.array(["2020-01-01"], "datetime64[D]"), sg.DtypeError, r"datetime64"),
-    (T.dvector, np.ma.MaskedArray([1.0, 2.0], [False, True]), sg.DtypeError, r"masked array.*filled"),
-    (T.fvector, np.array([0.1]), sg.DtypeError, r"float64 values would lose information.*astype\('float32'\).*allow_input_downcast"),
-    (T.fscalar, 1e39, sg.DtypeError, r"x has dtype float32, but was given numbers too large"),
-    (T.lvector, [1.5], sg.DtypeError, r"x has dtype int64; float64 values would lose information: write integers"),
-    (T.lvector, [1.0], sg.DtypeError, r"would lose information"),
-    (T.lvector, [float("nan")], sg.DtypeError, r"no such integer as NaN or infinity"),
-    (T.lvector, np.array([np.inf]), sg.DtypeError, r"no such integer as NaN or infinity"),
-    (T.bvector, [1, 128], sg.DtypeError, r"the numbers do not fit"),
-    (T.bvector, [-129], sg.DtypeError, r"the numbers do not fit"),
-    (T.lscalar, 2**63, sg.DtypeError, r"do not fit"),
-    (T.lscalar, 10**30, sg.DtypeError, r"would lose information|do not fit|no such integer"),
-    (T.TensorType("uint8", (None,)), [-1], sg.DtypeError, r"do not fit"),
-    (T.TensorType("bool", (None,)), [2], sg.DtypeError, r"do not fit"),
-    (T.TensorType("float64", (2, None)), np.zeros((3, 2)), sg.ShapeError, r"x has shape \(2, \?\), but was given \(3, 2\)"),
-    (T.drow, np.zeros((2, 2)), sg.ShapeError, r"x has shape \(1, \?\), but was given \(2, 2\)"),
-    (T.dvector, T.dvector("y"), sg.DtypeError, r"x takes a value, but was given the symbol y"),
-])
+@pytest.mark.parametrize(
+    "make, value, error, text",
+    [
+        (T.dmatrix, [1.0, 2.0], sg.ShapeError, r"f\(\): x takes a matrix, but was given a vector of shape \(2,\)"),
+        (T.dvector, 3.0, sg.ShapeError, r"x takes a vector, but was given a scalar"),
+        (T.dscalar, [3.0], sg.ShapeError, r"x takes a scalar, but was given a vector of shape \(1,\)"),
+        (
+            T.dmatrix,
+            np.zeros((2, 2, 2)),
+            sg.ShapeError,
+            r"x takes a matrix, but was given an array of rank 3 of shape \(2, 2, 2\)",
+        ),
+        (T.dvector, None, sg.DtypeError, r"x takes numbers of dtype float64, but was given None"),
+        (
+            T.dvector,
+            np.array([1.0, None]),
+            sg.DtypeError,
+            r"x takes numbers of dtype float64, but was given ndarray \(dtype object\)",
+        ),
+        (T.dvector, np.array([1.0, 2.0], object), sg.DtypeError, r"dtype object"),
+        (T.dvector, [1.0, "a"], sg.DtypeError, r"x takes numbers of dtype float64, but was given list"),
+        (T.dvector, "ab", sg.DtypeError, r"x takes numbers of dtype float64"),
+        (T.dvector, [1.0, [2.0]], sg.DtypeError, r"x cannot be made an array"),
+        (T.dvector, np.array([1j]), sg.DtypeError, r"complex128"),
+        (T.dvector, {"a": 1}, sg.DtypeError, r"dict"),
+        (T.dvector, np.array(["2020-01-01"], "datetime64[D]"), sg.DtypeError, r"datetime64"),
+        (T.dvector, np.ma.MaskedArray([1.0, 2.0], [False, True]), sg.DtypeError, r"masked array.*filled"),
+        (
+            T.fvector,
+            np.array([0.1]),
+            sg.DtypeError,
+            r"float64 values would lose information.*astype\('float32'\).*allow_input_downcast",
+        ),
+        (T.fscalar, 1e39, sg.DtypeError, r"x has dtype float32, but was given numbers too large"),
+        (T.lvector, [1.5], sg.DtypeError, r"x has dtype int64; float64 values would lose information: write integers"),
+        (T.lvector, [1.0], sg.DtypeError, r"would lose information"),
+        (T.lvector, [float("nan")], sg.DtypeError, r"no such integer as NaN or infinity"),
+        (T.lvector, np.array([np.inf]), sg.DtypeError, r"no such integer as NaN or infinity"),
+        (T.bvector, [1, 128], sg.DtypeError, r"the numbers do not fit"),
+        (T.bvector, [-129], sg.DtypeError, r"the numbers do not fit"),
+        (T.lscalar, 2**63, sg.DtypeError, r"do not fit"),
+        (T.lscalar, 10**30, sg.DtypeError, r"would lose information|do not fit|no such integer"),
+        (T.TensorType("uint8", (None,)), [-1], sg.DtypeError, r"do not fit"),
+        (T.TensorType("bool", (None,)), [2], sg.DtypeError, r"do not fit"),
+        (
+            T.TensorType("float64", (2, None)),
+            np.zeros((3, 2)),
+            sg.ShapeError,
+            r"x has shape \(2, \?\), but was given \(3, 2\)",
+        ),
+        (T.drow, np.zeros((2, 2)), sg.ShapeError, r"x has shape \(1, \?\), but was given \(2, 2\)"),
+        (T.dvector, T.dvector("y"), sg.DtypeError, r"x takes a value, but was given the symbol y"),
+    ],
+)
 def test_what_is_refused(make, value, error, text, mode):
     x, W = make("x"), sg.shared(1.0, "W")
     f = sg.function([x], x * 1, updates=[(W, W + 1)], name="f", mode=mode)
@@ -266,7 +295,9 @@ def test_the_state_itself_as_an_argument(mode):
     np.testing.assert_array_equal(W.get_value(), [3, 3])
 
 
-@pytest.mark.parametrize("kind", ["Fortran order", "backwards", "unaligned", "other byte order", "read-only", "memory map", "list"])
+@pytest.mark.parametrize(
+    "kind", ["Fortran order", "backwards", "unaligned", "other byte order", "read-only", "memory map", "list"]
+)
 def test_shared_values_of_every_layout(kind, tmp_path, mode):
     value = KINDS[kind](tmp_path)
     for borrow in (False, True):

@@ -33,6 +33,7 @@ print(json.dumps({
 }))
 """
 
+
 def run(*, check=True, **environment):
     """What PROGRAM prints in a process of its own; an environment variable of None is taken away."""
     env = {**os.environ, **{k: str(v) for k, v in environment.items() if v is not None}}
@@ -127,7 +128,9 @@ def test_a_cache_that_others_may_write_is_not_trusted(expected, tmp_path):
 
 @pytest.mark.parametrize("place", ["a file", "nothing"])
 def test_a_cache_that_cannot_be_made(place, expected, tmp_path):
-    """Where the directory cannot be made, one for this process alone is; root may write anywhere, so a file is in the way."""
+    """Where the directory cannot be made, one for this process alone is; root may write anywhere, so a file is in the
+    way.
+    """
     (tmp_path / "a file").write_text("")
     where = tmp_path / "a file" / "cache" if place == "a file" else Path("/dev/null/cache")
     result = run(SYMGRAPH_CACHE=where)

@@ -61,7 +61,9 @@ def test_functions_without_inputs(mode):
 
 
 def test_constants_as_outputs(mode):
-    f = sg.function([], [2, 2.5, True, np.arange(6).reshape(2, 3), np.float32(1.5), T.zeros((2, 2)), np.array(7)], mode=mode)
+    f = sg.function(
+        [], [2, 2.5, True, np.arange(6).reshape(2, 3), np.float32(1.5), T.zeros((2, 2)), np.array(7)], mode=mode
+    )
     expected = [2, 2.5, True, np.arange(6).reshape(2, 3), 1.5, np.zeros((2, 2)), 7]
     for value, right in zip(f(), expected, strict=True):
         np.testing.assert_array_equal(value, right)
@@ -74,7 +76,23 @@ def test_constants_as_outputs(mode):
 
 def test_what_is_returned_is_never_memory_of_something_else(mode):
     x, W = T.dmatrix("x"), sg.shared(X.copy(), "W")
-    outputs = [x, x, x * 1, x + 0, x.T, x.reshape((3, 2)), x[1], x[:, ::-1], W, W, W.T, W[0], W.reshape((6,)), x.flatten(), -(-x)]
+    outputs = [
+        x,
+        x,
+        x * 1,
+        x + 0,
+        x.T,
+        x.reshape((3, 2)),
+        x[1],
+        x[:, ::-1],
+        W,
+        W,
+        W.T,
+        W[0],
+        W.reshape((6,)),
+        x.flatten(),
+        T.neg(T.neg(x)),
+    ]
     f = sg.function([x], outputs, mode=mode)
     argument = X.copy()
     results = f(argument)
@@ -129,13 +147,30 @@ def test_all_is_computed_from_the_old_state(mode):
     np.testing.assert_array_equal([v.get_value() for v in (a, b, c)], [np.full(3, k) for k in (3.0, 1, 2)])
 
 
-@pytest.mark.parametrize("new", [
-    lambda W, x: W[::-1], lambda W, x: W.T, lambda W, x: W @ W, lambda W, x: W - W.mean(axis=0), lambda W, x: W * W.sum(),
-    lambda W, x: W - 0.1 * x, lambda W, x: T.set_subtensor(W[0], x[1]), lambda W, x: T.inc_subtensor(W[[0, 0, 1]], x[[0, 1, 0]]),
-    lambda W, x: W + x @ W, lambda W, x: W - 0.5 * (x @ x), lambda W, x: W[[1, 0]], lambda W, x: T.concatenate([W[1:], x[:1]]),
-    lambda W, x: T.softmax(W), lambda W, x: x, lambda W, x: W, lambda W, x: T.zeros_like(W), lambda W, x: W.reshape((4,)).reshape((2, 2)) + 1,
-    lambda W, x: W[:, ::-1] + W, lambda W, x: T.cumsum(W, axis=0) if hasattr(T, "cumsum") else W + 2,
-])
+@pytest.mark.parametrize(
+    "new",
+    [
+        lambda W, x: W[::-1],
+        lambda W, x: W.T,
+        lambda W, x: W @ W,
+        lambda W, x: W - W.mean(axis=0),
+        lambda W, x: W * W.sum(),
+        lambda W, x: W - 0.1 * x,
+        lambda W, x: T.set_subtensor(W[0], x[1]),
+        lambda W, x: T.inc_subtensor(W[[0, 0, 1]], x[[0, 1, 0]]),
+        lambda W, x: W + x @ W,
+        lambda W, x: W - 0.5 * (x @ x),
+        lambda W, x: W[[1, 0]],
+        lambda W, x: T.concatenate([W[1:], x[:1]]),
+        lambda W, x: T.softmax(W),
+        lambda W, x: x,
+        lambda W, x: W,
+        lambda W, x: T.zeros_like(W),
+        lambda W, x: W.reshape((4,)).reshape((2, 2)) + 1,
+        lambda W, x: W[:, ::-1] + W,
+        lambda W, x: T.cumsum(W, axis=0) if hasattr(T, "cumsum") else W + 2,
+    ],
+)
 def test_updates_that_read_what_they_replace(mode, new):
     start, given = np.array([[1.0, 2], [3, 4]]), np.array([[5.0, -6], [7, 8]])
     W, x = sg.shared(start.copy(), "W"), T.dmatrix("x")
@@ -327,7 +362,26 @@ def test_names_of_functions():
 
 
 def test_hostile_names_of_variables():
-    names = ["*/ int main() {", "double", "i", "j", "arrays", "sizes", "workspace", "x\ny", "é", "exp", "NAN", "n", "t", "t_2", "\\", '"', "??/", "sg_exp"]
+    names = [
+        "*/ int main() {",
+        "double",
+        "i",
+        "j",
+        "arrays",
+        "sizes",
+        "workspace",
+        "x\ny",
+        "é",
+        "exp",
+        "NAN",
+        "n",
+        "t",
+        "t_2",
+        "\\",
+        '"',
+        "??/",
+        "sg_exp",
+    ]
     values = [T.dvector(name) for name in names]
     total = values[0]
     for v in values[1:]:
@@ -391,7 +445,9 @@ def test_lengths_that_only_a_computation_tells(mode):
     np.testing.assert_array_equal(f(np.arange(5.0), [9])[0], np.arange(5.0))
     n = (x * 2).sum()
     np.testing.assert_array_equal(sg.function([x], T.zeros((n, x.max())) + 1, mode=mode)(a), np.ones((6, 2)))
-    np.testing.assert_array_equal(sg.function([y], y[: T.cast(y.sum(), "int64")], mode=mode)(np.array([0.5, 1.5, 4, 1])[:3]), [0.5, 1.5, 4])
+    np.testing.assert_array_equal(
+        sg.function([y], y[: T.cast(y.sum(), "int64")], mode=mode)(np.array([0.5, 1.5, 4, 1])[:3]), [0.5, 1.5, 4]
+    )
 
 
 def test_computed_lengths_inside_computed_lengths(mode):

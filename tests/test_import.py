@@ -1,4 +1,6 @@
-"""What importing costs: nothing that only some programs need is loaded, neither on import nor by the textbook example."""
+"""What importing costs: nothing that only some programs need is loaded, neither on import nor by the textbook
+example.
+"""
 
 import os
 import subprocess
@@ -8,8 +10,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ["sympy", "scipy", "cffi", "pycparser", "mpmath", "setuptools", "sklearn", "tqdm", "matplotlib", "numpy.testing", "unittest"]
-TOOLS = ["subprocess", "tempfile", "shutil", "multiprocessing", "concurrent.futures", "sqlite3", "asyncio", "ctypes.util"]
+HEAVY = [
+    "sympy",
+    "scipy",
+    "cffi",
+    "pycparser",
+    "mpmath",
+    "setuptools",
+    "sklearn",
+    "tqdm",
+    "matplotlib",
+    "numpy.testing",
+    "unittest",
+]
+TOOLS = [
+    "subprocess",
+    "tempfile",
+    "shutil",
+    "multiprocessing",
+    "concurrent.futures",
+    "sqlite3",
+    "asyncio",
+    "ctypes.util",
+]
 
 
 def loaded(program, *, names, **environment):

@@ -95,8 +95,16 @@ def test_c_edited_by_hand_is_used_once_it_computes_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        (lambda c: re.sub(r"(?<!double )sg_tanh_f64\(", "2.0 * sg_tanh_f64(", c), ValueError, "another value for output 1"),
-        (lambda c: c.replace("-0.1", "-0.2").replace("0.1;", "0.2;").replace("* 0.1", "* 0.2"), ValueError, "the update of w"),
+        (
+            lambda c: re.sub(r"(?<!double )sg_tanh_f64\(", "2.0 * sg_tanh_f64(", c),
+            ValueError,
+            "another value for output 1",
+        ),
+        (
+            lambda c: c.replace("-0.1", "-0.2").replace("0.1;", "0.2;").replace("* 0.1", "* 0.2"),
+            ValueError,
+            "the update of w",
+        ),
         (lambda c: c + "\nthis is no C\n", CompileError, "train"),
         (lambda c: c.replace("int train(", "int other("), ValueError, "entry point"),
     ],

@@ -1,4 +1,6 @@
-"""Broadcasting decided at the call: every pattern of lengths that turn out to be 1, values and gradients, each compiled once."""
+"""Broadcasting decided at the call: every pattern of lengths that turn out to be 1, values and gradients, each
+compiled once.
+"""
 
 import itertools
 
@@ -184,7 +186,9 @@ def test_known_lengths_of_1_broadcast_without_a_variant(compiled):
     x, r, c = T.dmatrix("x"), T.drow("r"), T.dcol("c")
     f = sg.function([x, r, c], [x + r, x * c, r + c, *T.grad(((x + r) * c).sum(), [r, c])])
     X, R, C = np.arange(6.0).reshape(2, 3), np.ones((1, 3)), np.array([[2.0], [3.0]])
-    for value, expected in zip(f(X, R, C), [X + R, X * C, R + C, np.full((1, 3), 5.0), (X + R).sum(axis=1, keepdims=True)], strict=True):
+    for value, expected in zip(
+        f(X, R, C), [X + R, X * C, R + C, np.full((1, 3), 5.0), (X + R).sum(axis=1, keepdims=True)], strict=True
+    ):
         np.testing.assert_array_equal(value, expected)
     assert len(compiled) == 1
 
@@ -203,7 +207,9 @@ def test_more_patterns_than_are_kept():
 
 
 def test_random_graphs_of_random_shapes():
-    """Chains of binary operations on operands whose lengths are 1 or not, as the calls decide; compiled = interpreted."""
+    """Chains of binary operations on operands whose lengths are 1 or not, as the calls decide; compiled =
+    interpreted.
+    """
     rng = np.random.default_rng(5)
     for _ in range(6):
         xs = [T.dmatrix("a"), T.dmatrix("b"), T.dvector("c"), T.dscalar("d")]
@@ -218,8 +224,6 @@ def test_random_graphs_of_random_shapes():
         f, g = sg.function(used, outputs), sg.function(used, outputs, mode="numpy")
         for _ in range(5):
             shape = (3, 4)
-            values = [
-                rng.normal(size=tuple(1 if rng.random() < 0.4 else n for n in shape[2 - x.ndim :])) for x in used
-            ]
+            values = [rng.normal(size=tuple(1 if rng.random() < 0.4 else n for n in shape[2 - x.ndim :])) for x in used]
             for value, expected in zip(f(*values), g(*values), strict=True):
                 np.testing.assert_allclose(value, expected, rtol=1e-10, atol=1e-10)

@@ -5,7 +5,7 @@ import pytest
 from codegen import ir
 from codegen.cost import Cost, Polynomial, cost, number
 
-I, J = ir.Var("int64", "i"), ir.Var("int64", "j")
+K, J = ir.Var("int64", "i"), ir.Var("int64", "j")
 N, M = ir.Var("int64", "n"), ir.Var("int64", "m")
 A, B, OUT = ir.Buffer("a", "float64"), ir.Buffer("b", "float32"), ir.Buffer("out", "float64", True)
 
@@ -25,9 +25,9 @@ def test_polynomials_add_multiply_and_print():
 
 
 def test_a_nest_counts_each_element_of_an_array_once():
-    load = ir.Load("float64", A, I * M + J)
+    load = ir.Load("float64", A, K * M + J)
     row = ir.Cast("float64", ir.Load("float32", B, J))
-    body = (ir.For(I, N, (ir.For(J, M, (ir.Store(OUT, I * M + J, load * load + row),)),)),)
+    body = (ir.For(K, N, (ir.For(J, M, (ir.Store(OUT, K * M + J, load * load + row),)),)),)
     found = cost(body, {})
     assert found.operations == number(2) * name("m") * name("n")
     assert found.read == number(8) * name("m") * name("n") + number(4) * name("m")
@@ -38,7 +38,7 @@ def test_a_kernel_costs_what_its_arguments_make_it_and_rows_it_keeps_are_free():
     row = ir.Buffer("row", "float64", True)
     body = (
         ir.LocalArray(row, 4),
-        ir.For(I, N, (ir.Store(row, I, ir.Load("float64", A, I)), ir.Store(OUT, I, ir.Load("float64", row, I)))),
+        ir.For(K, N, (ir.Store(row, K, ir.Load("float64", A, K)), ir.Store(OUT, K, ir.Load("float64", row, K)))),
     )
     kernel = ir.Kernel("k", (A, OUT, N), body)
     zero = ir.index(0)

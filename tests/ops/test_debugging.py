@@ -16,7 +16,8 @@ from symgraph.ops.debugging import FEW, Assert, Print, spread, summary
 from symgraph.testing import check_grad
 
 HOSTILE = [
-    '"quoted"', "*/ int x; /*", "two\nlines", "back\\slash", "??/", "<script>", "{0} {x} {", "%s %n", "é世界", "a" * 10_000,
+    '"quoted"', "*/ int x; /*", "two\nlines", "back\\slash", "??/", "<script>", "{0} {x} {", "%s %n", "é世界",
+    "a" * 10_000,
 ]  # fmt: skip
 
 x, v = T.dmatrix("x"), T.dvector("v")
@@ -43,17 +44,22 @@ def test_prints_at_each_call_and_changes_nothing(mode, capsys):
     assert lines(capsys) == ["v is: float64 (1,) [-1.]"]
 
 
-@pytest.mark.parametrize("value, text", [
-    (np.array(0.25), "x: float64 0.25"),
-    (np.array([True, False]), "x: bool (2,) [True False]"),
-    (np.array([[1, 2], [3, 4]], "int8"), "x: int8 (2, 2) [[1 2] [3 4]]"),
-    (np.zeros((0, 3), "float32"), "x: float32 (0, 3) []"),
-    (np.array([np.nan, -np.inf]), "x: float64 (2,) [nan -inf]"),
-    (np.arange(2.0**64, step=2.0**59).astype("uint64"),
-     "x: uint64 (32,) min 0, mean 8.93514e+18, max 17870283321406128128; "
-     "[0 576460752303423488 1152921504606846976 1729382256910270464 2305843009213693952 2882303761517117440 "
-     "3458764513820540928 4035225266123964416 ...]"),
-])
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (np.array(0.25), "x: float64 0.25"),
+        (np.array([True, False]), "x: bool (2,) [True False]"),
+        (np.array([[1, 2], [3, 4]], "int8"), "x: int8 (2, 2) [[1 2] [3 4]]"),
+        (np.zeros((0, 3), "float32"), "x: float32 (0, 3) []"),
+        (np.array([np.nan, -np.inf]), "x: float64 (2,) [nan -inf]"),
+        (
+            np.arange(2.0**64, step=2.0**59).astype("uint64"),
+            "x: uint64 (32,) min 0, mean 8.93514e+18, max 17870283321406128128; "
+            "[0 576460752303423488 1152921504606846976 1729382256910270464 2305843009213693952 2882303761517117440 "
+            "3458764513820540928 4035225266123964416 ...]",
+        ),
+    ],
+)
 def test_what_is_printed_of_every_kind_of_value(value, text, mode, capsys):
     s = T.TensorType(str(value.dtype), (None,) * value.ndim)("s")
     result = sg.function([s], Print("x")(s), mode="c" if mode == "nan_guard" else mode)(value)
@@ -64,9 +70,7 @@ def test_what_is_printed_of_every_kind_of_value(value, text, mode, capsys):
 def test_a_large_array_is_told_by_its_range_and_first_elements(mode, capsys):
     big = np.arange(1_000_000.0).reshape(1000, 1000)
     sg.function([x], Print("big")(x).sum(), mode=mode)(big)
-    assert lines(capsys) == [
-        "big: float64 (1000, 1000) min 0, mean 500000, max 999999; [0. 1. 2. 3. 4. 5. 6. 7. ...]"
-    ]
+    assert lines(capsys) == ["big: float64 (1000, 1000) min 0, mean 500000, max 999999; [0. 1. 2. 3. 4. 5. 6. 7. ...]"]
 
 
 def test_without_a_message_the_expression_stands_there(capsys):
@@ -146,9 +150,15 @@ def test_prints_in_updates_and_of_the_old_state(mode, capsys):
     assert lines(capsys) == expected
 
 
-@pytest.mark.parametrize("outputs, expected", [
-    (None, None), ([], []), ({"a": v + 1}, {"a": np.array([2.0])}), ([v + 1], [np.array([2.0])]),
-])
+@pytest.mark.parametrize(
+    "outputs, expected",
+    [
+        (None, None),
+        ([], []),
+        ({"a": v + 1}, {"a": np.array([2.0])}),
+        ([v + 1], [np.array([2.0])]),
+    ],
+)
 def test_results_keep_their_form(outputs, expected, mode, capsys):
     w = sg.shared(np.zeros(1), "w")
     assert sg.function([v], outputs, updates=[(w, Print("w")(w + v))], mode=mode)([1.0]) == expected
@@ -217,15 +227,18 @@ def test_gradient_passes_through_print(capsys):
     assert lines(capsys) == ["e: float64 (1,) [1.]"]
 
 
-@pytest.mark.parametrize("value, text", [
-    (np.array([]), "empty"),
-    (np.array([np.nan, np.inf, -np.inf, np.inf]), "1 nan, 2 inf, 1 -inf"),
-    (np.array([1.0, np.nan, 3.0]), "min 1, mean 2, max 3, 1 nan"),
-    (np.full(3, 3e38, "float32"), "min 3e+38, mean 3e+38, max 3e+38"),
-    (np.full(3, np.finfo("float64").max), "min 1.79769e+308, mean inf, max 1.79769e+308"),
-    (np.array([2**63 - 1, -(2**63)]), "min -9223372036854775808, mean 0, max 9223372036854775807"),
-    (np.array([True, False]), "min False, mean 0.5, max True"),
-])
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (np.array([]), "empty"),
+        (np.array([np.nan, np.inf, -np.inf, np.inf]), "1 nan, 2 inf, 1 -inf"),
+        (np.array([1.0, np.nan, 3.0]), "min 1, mean 2, max 3, 1 nan"),
+        (np.full(3, 3e38, "float32"), "min 3e+38, mean 3e+38, max 3e+38"),
+        (np.full(3, np.finfo("float64").max), "min 1.79769e+308, mean inf, max 1.79769e+308"),
+        (np.array([2**63 - 1, -(2**63)]), "min -9223372036854775808, mean 0, max 9223372036854775807"),
+        (np.array([True, False]), "min False, mean 0.5, max True"),
+    ],
+)
 def test_spread(value, text):
     assert spread(value) == text
 
@@ -238,19 +251,22 @@ def test_summary_shows_all_of_few_elements_whatever_numpy_is_told():
 # -- Assert
 
 
-@pytest.mark.parametrize("condition, good, bad", [
-    (lambda: v > 0, [1.0, 2.0], [1.0, -2.0]),
-    (lambda: (v > 0).all(), [1.0, 2.0], [1.0, -2.0]),
-    (lambda: (v > 0)[0], [1.0, -2.0], [-1.0, 2.0]),
-    (lambda: (v > 0)[:1].reshape(()), [1.0, -2.0], [-1.0, 2.0]),
-    (lambda: (v > 0).any(keepdims=True).dimshuffle(), [1.0, -2.0], [-1.0, -2.0]),
-    (lambda: v @ v < 10, [1.0, 2.0], [3.0, 4.0]),
-    (lambda: v.sum(), [1.0, 2.0], [1.0, -1.0]),
-    (lambda: v.shape[0] < 3, [1.0, 2.0], [1.0, 2.0, 3.0]),
-    (lambda: T.eq(T.arange(T.cast(v.sum(), "int64")).shape[0], 3), [1.0, 2.0], [2.0, 2.0]),
-    (lambda: T.cast(v, "int64"), [1.0, 2.0], [1.0, 0.0]),
-    (lambda: ~T.isnan(v), [1.0, np.inf], [np.nan, 1.0]),
-])
+@pytest.mark.parametrize(
+    "condition, good, bad",
+    [
+        (lambda: v > 0, [1.0, 2.0], [1.0, -2.0]),
+        (lambda: (v > 0).all(), [1.0, 2.0], [1.0, -2.0]),
+        (lambda: (v > 0)[0], [1.0, -2.0], [-1.0, 2.0]),
+        (lambda: (v > 0)[:1].reshape(()), [1.0, -2.0], [-1.0, 2.0]),
+        (lambda: (v > 0).any(keepdims=True).dimshuffle(), [1.0, -2.0], [-1.0, -2.0]),
+        (lambda: v @ v < 10, [1.0, 2.0], [3.0, 4.0]),
+        (lambda: v.sum(), [1.0, 2.0], [1.0, -1.0]),
+        (lambda: v.shape[0] < 3, [1.0, 2.0], [1.0, 2.0, 3.0]),
+        (lambda: T.eq(T.arange(T.cast(v.sum(), "int64")).shape[0], 3), [1.0, 2.0], [2.0, 2.0]),
+        (lambda: T.cast(v, "int64"), [1.0, 2.0], [1.0, 0.0]),
+        (lambda: ~T.isnan(v), [1.0, np.inf], [np.nan, 1.0]),
+    ],
+)
 @pytest.mark.parametrize("use", [lambda y: y + 1, lambda y: y * 0, lambda y: y.shape[0], T.zeros_like])
 def test_holds_or_fails(condition, good, bad, use, mode):
     if mode == "nan_guard":
