@@ -36,6 +36,7 @@ class Graphs:
 
     inputs: its variables; outputs, updates: what was asked for
     rewritten: the outputs and then the new values, as they were compiled
+    leaves: {input or shared variable: what stands for it in `rewritten`, where more is known of its lengths}
     steps: the loop nests and library calls, in order
     """
 
@@ -43,6 +44,7 @@ class Graphs:
     outputs: tuple[Variable, ...]
     updates: tuple[tuple[SharedVariable, Variable], ...]
     rewritten: tuple[Variable, ...]
+    leaves: Mapping[Variable, Variable]
     steps: tuple[Step, ...]
 
 
@@ -226,11 +228,13 @@ class Function:
     @property
     def graph(self) -> Graphs:
         """The graph as written and as compiled."""
-        variant = self._variants[0] if self._variants else None
-        rewritten = tuple(variant.rewritten.outputs) if variant else tuple(self._roots)
-        return Graphs(
-            self.inputs, self.outputs, self.updates, rewritten, variant.launcher.lowered.steps if variant else ()
-        )
+        if not self._variants:
+            return Graphs(self.inputs, self.outputs, self.updates, tuple(self._roots), {}, ())
+        variant = self._variants[0]
+        lowered = variant.launcher.lowered
+        leaves = dict(zip(self.inputs, lowered.inputs, strict=False))  # lengths computed before are inputs as well
+        leaves |= {shared: x for x, shared in variant.launcher.stands_for.items()}
+        return Graphs(self.inputs, self.outputs, self.updates, tuple(variant.rewritten.outputs), leaves, lowered.steps)
 
     def explain(self) -> Explanation:
         """What the compiler did and why: rules that fired, values that share loops and memory, changes of dtype.

@@ -41,7 +41,7 @@ class Launcher:
         )  # in the order they run, each with its C
         self.c_source = "\n".join(text for _, text in self.programs)
         self.assumed: list[tuple[SharedVariable, Shape]] = [(shared[x], x.type.shape) for x in lowered.shared]
-        self._given = shared
+        self.stands_for = shared
         self._last_sizes: Any = None
         ffi = module.ffi
         count = len(lowered.inputs) + len(lowered.shared) + len(lowered.constants) + len(lowered.results)
@@ -102,7 +102,7 @@ class Launcher:
     def values(self, arrays: Sequence[np.ndarray]) -> dict[Variable, np.ndarray]:
         """The present values of the leaves of the compiled graph, given the inputs."""
         inputs = dict(zip(self.lowered.inputs, arrays, strict=False))  # those after them come from programs run before
-        return {**inputs, **{x: shared.storage for x, shared in self._given.items()}}
+        return {**inputs, **{x: shared.storage for x, shared in self.stands_for.items()}}
 
     @property
     def has_earlier_programs(self) -> bool:
@@ -111,7 +111,7 @@ class Launcher:
 
     def with_module(self, module: Module, c_source: str) -> Launcher:
         """The same program by other C."""
-        return Launcher(self.lowered, module, self._given, c_source, self._before)
+        return Launcher(self.lowered, module, self.stands_for, c_source, self._before)
 
     def seconds(self) -> list[float]:
         """What the clocks of the steps show; for a program that has them."""

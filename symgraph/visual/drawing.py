@@ -21,7 +21,7 @@ from symgraph.rewrite.pipeline import rewrite
 from symgraph.variants import refine
 from symgraph.visual.exports import dot, mermaid, tikz, tikz_document
 from symgraph.visual.figure import Contents, Figure, Point, evaluate_at
-from symgraph.visual.outline import Group, around, by_line, outline
+from symgraph.visual.outline import Group, around, by_line, by_region, outline
 from symgraph.visual.svg import Placed, place, svg
 from symgraph.visual.unfolding import page
 
@@ -113,7 +113,8 @@ def draw(
     wrt: where gradients of the first output lead to; they are shown there and at every node on the way
     optimized: draw the graph after rewriting, as it is compiled
     fold: "line" draws what one line of the program made as one box, None draws even constants and the bookkeeping of
-        broadcasting, "auto" folds lines in large graphs only; variables: what their lines made is one box each
+        broadcasting, "auto" folds lines in large graphs only; "region" draws the graph that a function compiled, each
+        of its loop nests as one box; variables: what their lines made is one box each
     descent: show gradients with the opposite sign, the direction in which the cost falls
 
     Raises TypeError for something that cannot be drawn, a name in `at` that no input has, or an unknown `fold`;
@@ -123,7 +124,9 @@ def draw(
     targets = [wrt] if isinstance(wrt, Variable) else list(wrt)
     given = _given(roots, at) if at is not None else {}
     parameters: list[Variable] = []
-    if optimized:
+    if fold == "region":
+        roots, given, targets, parameters = _compiled(what, given, targets)
+    elif optimized:
         roots, given, targets, parameters = _rewritten(roots, given, targets)
     if targets and at is None and any(not isinstance(x, SharedVariable) for x in leaves(roots[:1])):
         raise MissingInputError("gradients are shown as numbers: say at which values, by at={input: value}")
@@ -136,8 +139,10 @@ def draw(
     groups: dict[Variable, Group] = {}
     if fold == "line" or (fold == "auto" and len(found.drawn) > MOST_BOXES):
         groups = by_line(found)
+    elif fold == "region":
+        groups = by_region(found, what.graph.steps)  # type: ignore[union-attr]
     elif isinstance(fold, str) and fold != "auto":
-        raise TypeError(f"fold is 'auto', 'line', None or variables, not {fold!r}")
+        raise TypeError(f"fold is 'auto', 'line', 'region', None or variables, not {fold!r}")
     elif fold is not None and not isinstance(fold, str):
         groups = around(found, [fold] if isinstance(fold, Variable) else fold)
     return Drawing(Contents(found, groups, point, {roots[k]: role for k, role in roles.items()}, parameters))
@@ -169,6 +174,21 @@ def _given(roots: Sequence[Variable], at: Mapping[Any, Any]) -> dict[Variable, n
         given[x] = as_array(value, x.type, str(x))
     known = set(met)
     return {x: array for x, array in given.items() if x in known}
+
+
+def _compiled(
+    what: Any, given: Mapping[Variable, np.ndarray], targets: Sequence[Variable]
+) -> tuple[list[Variable], dict[Variable, np.ndarray], list[Variable], list[Variable]]:
+    """The graph that a function compiled, with what stands for inputs and shared variables in it."""
+    if not isinstance(what, Function) or not what.graph.leaves:
+        raise TypeError("fold='region' draws the loop nests of a compiled function, and of nothing else")
+    stand_ins = what.graph.leaves
+    for x in [*given, *targets]:
+        if x not in stand_ins:
+            raise TypeError(f"{x} is computed, and rewriting may do without it: give inputs and shared variables")
+    shared = {new: x.storage for x, new in stand_ins.items() if isinstance(x, SharedVariable)}
+    values = {**shared, **{stand_ins[x]: array for x, array in given.items()}}
+    return list(what.graph.rewritten), values, [stand_ins[x] for x in targets], list(shared)
 
 
 def _rewritten(

@@ -25,7 +25,7 @@ class Box:
     """One box: a variable, or several that one line of the user's program made.
 
     key: its number, unique in a figure
-    kind: "input", "parameter" (a shared variable), "constant", "op", or "line" (several)
+    kind: "input", "parameter" (a shared variable), "constant", "op", or "line" (several, of a line or of a loop nest)
     name: the user's, or empty; text: the op, or the user's line
     facts: the type, where no value is shown
     value, gradient: at the point of the figure, if it has one
@@ -133,12 +133,16 @@ class Contents:
         self.roles = roles
         self.parameters = parameters
         keys: dict[object, int] = {}
+        self._regions: dict[int, str] = {}
         self._members: dict[int, list[Variable]] = {}
         self._key: dict[Variable, int] = {}
         self._users: dict[Variable, list[Variable]] = {}
         for x in found.drawn:
             self._key[x] = keys.setdefault(groups.get(x, x), len(keys))
             self._members.setdefault(self._key[x], []).append(x)
+            group = groups.get(x)
+            if group is not None and group[0] == "region":
+                self._regions[self._key[x]] = str(group[-1])
             for v in found.operands[x]:
                 self._users.setdefault(v, []).append(x)
 
@@ -196,9 +200,11 @@ class Contents:
         named = [x for x in results if x in self.found.names]
         out = results[0] if len(results) == 1 else named[0] if len(named) == 1 else None
         name = self.found.names.get(out, "") if out is not None else ""
-        text = source_text(last) or " = ".join(filter(None, (name, self.found.expression(members) or excerpt(last))))
+        region = self._regions.get(key)
+        text = f"{region}()" if region else source_text(last)
+        text = text or " = ".join(filter(None, (name, self.found.expression(members) or excerpt(last))))
         text = _shortened(text, LONGEST_LINE)
-        if last.origin.derived:
+        if last.origin.derived and not region:
             text = f"derivative of  {text}"
         title = (f"{len(members)} operations of {last.origin}", *([source_text(last)] if source_text(last) else []))
         if out is not None:

@@ -17,6 +17,7 @@ from symgraph.graph.node import Apply, Constant, Op, Variable
 from symgraph.graph.printing import Term, name_of
 from symgraph.graph.printing import shown as shown_name
 from symgraph.graph.traverse import ancestors
+from symgraph.lower.steps import Step
 from symgraph.ops.axes import DimShuffle
 from symgraph.ops.elementwise import Cast, Elementwise, Unbroadcast
 from symgraph.ops.joining import Join
@@ -212,6 +213,16 @@ def by_line(found: Outline) -> dict[Variable, Group]:
     for group in groups.values():
         counts[group] = counts.get(group, 0) + 1
     return {x: g for x, g in groups.items() if counts[g] > (1 if g[0] == "line" else MANY_LEAVES)}
+
+
+def by_region(found: Outline, steps: Iterable[Step]) -> dict[Variable, Group]:
+    """One group for each loop nest or call that computes more than one of the values drawn."""
+    groups: dict[Variable, Group] = {}
+    for k, step in enumerate(steps):
+        members = [x for x in step.made if x in found.operands]
+        if len(members) > 1:
+            groups.update((x, ("region", k, step.name)) for x in members)
+    return groups
 
 
 def around(found: Outline, variables: Iterable[Variable]) -> dict[Variable, Group]:

@@ -423,3 +423,19 @@ def test_importing_symgraph_does_not_import_the_figures():
     assert done.returncode == 0, done.stderr
     with pytest.raises(AttributeError):
         sg.drew
+
+
+def test_the_loop_nests_of_a_function_are_boxes():
+    x, y = T.dmatrix("x"), T.dvector("y")
+    W = sg.shared(np.arange(6.0).reshape(3, 2), "W")
+    h = T.tanh(T.dot(x, W))
+    cost = T.mean((h.sum(axis=1) - y) ** 2)
+    train = sg.function([x, y], cost, updates=[(W, W - 0.1 * sg.grad(cost, W))], name="train")
+    drawing = sg.draw(train, fold="region", at={x: np.ones((4, 3)), y: np.zeros(4)})
+    texts = {box.text: box for box in drawing.figure.boxes}
+    nests = [s.name for s in train.graph.steps if s.kind == "nest" and len(s.made) > 1]
+    assert nests and all(f"{name}()" in texts for name in nests)
+    assert all(texts[f"{name}()"].count > 1 for name in nests)
+    assert {b.name for b in drawing.figure.boxes if b.kind == "parameter"} == {"W"}
+    with pytest.raises(TypeError, match="compiled function"):
+        sg.draw(cost, fold="region")
