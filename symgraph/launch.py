@@ -52,6 +52,9 @@ class Launcher:
         self._pointers = ffi.new("void *[]", count)
         self._first_shared = len(lowered.inputs)
         self._first_result = count - len(lowered.results)
+        first = len(lowered.inputs)
+        fields = lowered.program.arrays[first : first + len(lowered.shared)]
+        self._changed = [(k, s) for k, s in enumerate(self._shared) if fields[k].buffer.writable]  # in place
         self._storages: list[np.ndarray | None] = [None] * len(lowered.shared)
         for k, constant in enumerate(lowered.constants, self._first_shared + len(lowered.shared)):
             self._pointers[k] = ffi.from_buffer(constant.data)
@@ -70,11 +73,15 @@ class Launcher:
                 return None
             arrays = [*arrays, *lengths]
         pointers, address = self._pointers, self._address
-        for k, array in enumerate(arrays):
-            pointers[k] = address(array)
         for k, shared in enumerate(self._shared):
             if shared.storage is not self._storages[k]:
                 self._adopt(k, shared.storage)
+        for _, shared in self._changed:
+            if shared.borrowed:
+                arrays = self._apart(arrays)
+                break
+        for k, array in enumerate(arrays):
+            pointers[k] = address(array)
         key = tuple([array.shape for array in arrays])
         plan = self._plans.get(key)
         if plan is None:
@@ -95,7 +102,7 @@ class Launcher:
             return None
         if self._grown:
             for k, shared in self._grown:
-                shared.storage = results[k]
+                shared.storage, shared.borrowed = results[k], False
             return results[: len(results) - len(self._grown)]
         return results
 
@@ -123,6 +130,26 @@ class Launcher:
         program = self.lowered.program
         names = [v.name for v in (*program.given, *program.derived)]
         return {name: self._last_sizes[k] if self._last_sizes is not None else 0 for k, name in enumerate(names)}
+
+    def _apart(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The arrays, copied where the call would write on them; shared variables that it changes get memory of their own."""
+        places = [self._extent(shared.storage) for shared in self._shared]
+        for k, shared in self._changed:
+            if any(_overlap(places[k], place) for j, place in enumerate(places) if j != k):
+                shared.storage, shared.borrowed = shared.storage.copy(), False
+                self._adopt(k, shared.storage)
+                places[k] = self._extent(shared.storage)
+        written = [places[k] for k, _ in self._changed]
+        extents = [self._extent(array) for array in arrays]
+        return [
+            array.copy() if any(_overlap(extent, place) for place in written) else array
+            for array, extent in zip(arrays, extents, strict=True)
+        ]
+
+    def _extent(self, array: np.ndarray) -> tuple[int, int]:
+        """Where a contiguous array starts and ends in memory."""
+        start = int(self.module.ffi.cast("intptr_t", self._address(array)))
+        return start, start + array.nbytes
 
     def _adopt(self, k: int, storage: np.ndarray) -> None:
         old = self._storages[k]
@@ -155,3 +182,8 @@ class Launcher:
                 self._plans.clear()
             self._plans[key] = plan
         return plan
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two pieces of memory, by start and end, have a part in common."""
+    return one[0] < other[1] and other[0] < one[1]

@@ -295,6 +295,31 @@ def test_the_state_itself_as_an_argument(mode):
     np.testing.assert_array_equal(W.get_value(), [3, 3])
 
 
+def test_states_borrowed_from_one_array(mode):
+    """Each is a value of its own, whatever memory they started from."""
+    data = np.arange(6.0)
+    a, b, c = sg.shared(data, "a", borrow=True), sg.shared(data, "b", borrow=True), sg.shared(data[2:5], "c", borrow=True)
+    x = T.dvector("x")
+    f = sg.function([x], [a[::-1] + b, c + x.sum()], updates=[(a, b[::-1] + a), (c, c[::-1] * 2)], mode=mode)
+    first, second = f(data[::-1])
+    np.testing.assert_array_equal(first, [5] * 6)
+    np.testing.assert_array_equal(second, [17, 18, 19])
+    np.testing.assert_array_equal(a.get_value(), [5] * 6)
+    np.testing.assert_array_equal(b.get_value(), np.arange(6))
+    np.testing.assert_array_equal(c.get_value(), [8, 6, 4])
+
+
+def test_an_argument_that_is_part_of_the_state(mode):
+    W, x = sg.shared(np.arange(12.0).reshape(4, 3), "W"), T.dvector("x")
+    f = sg.function([x], [(W @ x).sum(), x * 1], updates=[(W, W * 2 - x[::-1])], mode=mode)
+    row = W.get_value(borrow=True)[2]
+    before = row.copy()
+    total, same = f(row)
+    np.testing.assert_array_equal(same, before)
+    np.testing.assert_allclose(total, (np.arange(12.0).reshape(4, 3) @ before).sum())
+    np.testing.assert_array_equal(W.get_value(), np.arange(12.0).reshape(4, 3) * 2 - before[::-1])
+
+
 @pytest.mark.parametrize(
     "kind", ["Fortran order", "backwards", "unaligned", "other byte order", "read-only", "memory map", "list"]
 )

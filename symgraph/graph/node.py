@@ -84,19 +84,22 @@ class Constant(Variable):
 class SharedVariable(Variable):
     """A value that lives between calls and that updates replace.
 
-    The type leaves lengths open unless `shape` fixes them, so `set_value` may change them.
+    The type leaves lengths open unless `shape` fixes them, so `set_value` may change them. `borrowed` tells that somebody
+    else may have the memory of `storage` too.
     """
 
-    __slots__ = ("guard", "storage")
+    __slots__ = ("borrowed", "guard", "storage")
 
-    def __init__(self, type: TensorType, storage: np.ndarray, name: str | None = None):
+    def __init__(self, type: TensorType, storage: np.ndarray, name: str | None = None, borrowed: bool = False):
         super().__init__(type, name)
         self.storage = storage
+        self.borrowed = borrowed
         self.guard = Guard()  # held while the value is read or replaced
 
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> np.ndarray:
         """The value: a copy, or with `borrow=True` the array itself, which updates may overwrite."""
         with self.guard:
+            self.borrowed = self.borrowed or borrow
             return self.storage if borrow else self.storage.copy()
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
@@ -109,7 +112,7 @@ class SharedVariable(Variable):
             raise DtypeError(f"{self} takes a value, but was given the symbol {value}; updates take symbols")
         array = as_array(value, self.type, str(self), copy=not borrow)
         with self.guard:
-            self.storage = array if array.flags.writeable else array.copy()
+            self.storage, self.borrowed = (array, borrow) if array.flags.writeable else (array.copy(), False)
 
 
 def as_variable(value: Any, dtype: str | None = None) -> Variable:

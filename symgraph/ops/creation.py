@@ -228,7 +228,8 @@ def shared(
         actual = format_shape(data.shape)
         raise ShapeError(f"{name or 'a shared variable'} of shape {format_shape(fixed)} was given shape {actual}")
     usable = borrow and isinstance(value, np.ndarray) and value.flags.carray and value.dtype.isnative
-    return SharedVariable(types.TensorType(str(data.dtype), fixed), value if usable else data.copy(), name)
+    storage = value if usable else data.copy()
+    return SharedVariable(types.TensorType(str(data.dtype), fixed), storage, name, borrowed=usable)
 
 
 def alloc(value: Any, *shape: Any) -> Variable:
