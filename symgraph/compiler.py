@@ -37,9 +37,7 @@ from symgraph.watch import Watch
 
 @dataclass(frozen=True)
 class Variant:
-    """One compilation: for any lengths that its entry checks let pass. `written` are the roots with what is known of
-    lengths.
-    """
+    """One compilation, for any lengths that its entry checks let pass; `written` are the roots with known lengths."""
 
     launcher: Launcher
     rewritten: Rewritten
@@ -160,9 +158,7 @@ class Compiler:
         return Launcher(lowered, module, shared, text, before)
 
     def _refined(self, facts: Facts) -> tuple[list[Variable], dict[Variable, Variable]]:
-        """The roots with what is known of lengths: the facts, and the present shapes of shared variables that keep
-        theirs.
-        """
+        """The roots with the lengths that are known: the facts, and those of shared variables that keep theirs."""
         count = len(self.signature.outputs)
         keeping = [s for s in self.signature.shared if s not in self.varying]
         while True:

@@ -306,8 +306,7 @@ class Function:
         self._variants[0] = replace(self._variants[0], launcher=new)
 
     def explore(self, path: str | Path) -> Path:
-        """Write one page that shows the program, its graphs, every rewrite, the loops and the C, each linked to the
-        others.
+        """Write one page that shows the program, its graphs, every rewrite, the loops and the C, all linked.
 
         The page needs nothing but a browser. Of a profiled function (`profile=True`) that has been called, it shows
         the time of every step. Returns the path; raises OSError where it cannot be written.
@@ -375,8 +374,7 @@ def function(
 
 
 def evaluate_at(x: Variable, values: Mapping[Any, Any] | None = None, **by_name: Any) -> Any:
-    """`x.eval({a: …, b: …})`: the value of an expression where its inputs, given as variables or names, have these
-    values.
+    """`x.eval({a: …, b: …})`: the value of an expression at values of its inputs, told by variable or by name.
 
     Raises MissingInputError where an input has no value, TypeError for a value of something that is no input.
     """

@@ -1,6 +1,4 @@
-"""What can be set: the options of one compilation, and the process-wide default float. Only this file reads the
-environment.
-"""
+"""What can be set: options of one compilation, and the default float. Only this file reads the environment."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from symgraph.errors import DtypeError
 
 
 class Config:
-    """Process-wide defaults, under Theano's names. `floatX` is the dtype of `T.matrix()` and of Python floats in a
-    graph.
-    """
+    """Process-wide defaults, under Theano's names: `floatX` is the dtype of `T.matrix()` and of Python floats."""
 
     def __init__(self) -> None:
         self._floatX = "float64"

@@ -174,9 +174,7 @@ class _NestBuilder:
             self.sinks.append(Write(self._next(), self._depth(kept), buffer, offset, value.var, [value], x.origin))
 
     def _add_scattered(self, node: Apply, reduction: ir.Reduce, depth: int) -> None:
-        """A reduction over outer loops: every iteration adds to an element of the result, which starts as the
-        identity.
-        """
+        """A reduction over outer loops: each iteration adds to an element of the result, at first the identity."""
         x = node.output
         needs: list[Value | Accumulation] = []
         term = self._resolve(reduction.body, needs)

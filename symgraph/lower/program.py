@@ -38,9 +38,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Lowered:
-    """A program and its calling convention: `arrays` are inputs, shared variables, constants and results, in this
-    order.
-    """
+    """A program and its calling convention; its arrays are inputs, shared variables, constants and results."""
 
     program: ir.Program
     inputs: tuple[Variable, ...]
@@ -276,9 +274,7 @@ def _computed(updates: Sequence[tuple[Variable, Variable]]) -> tuple[tuple[Varia
 
 
 def _computed_by_a_step(condition: Variable) -> Variable:
-    """The condition, by a node of its own if it is the memory of another value: it is checked after the step that
-    makes it.
-    """
+    """The condition, made by a node of its own: it is checked after the step that makes it."""
     is_alias = condition.owner is not None and condition.owner.op.alias
     return Apply(Cast("bool"), (condition,), condition.origin).output if is_alias else condition
 

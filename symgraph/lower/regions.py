@@ -2,8 +2,7 @@
 
 Every node gets a stage, in one pass over the graph. A node whose loops line up with those of the nest that makes its
 operands joins that nest; otherwise it belongs to a later stage. Two nests of one stage never depend on each other, so
-the result is
-free of cycles by construction, and the pass is linear.
+the result has no cycles by construction, and the pass is linear.
 """
 
 from __future__ import annotations
@@ -142,9 +141,7 @@ class _Partition:
     # -- operands in memory
 
     def _place_operands(self) -> set[Variable]:
-        """Find operands of calls and reshapes in memory; the result are re-indexed values that have to be written
-        out.
-        """
+        """Find operands of calls and reshapes in memory; those that only re-index and must be written out."""
         inline = {node.output for node in self.order if self.elements.is_inline(node)}
         copied = {x for x in self.roots if x in inline and not self._is_host(x)}
         for node in self.order:

@@ -71,9 +71,7 @@ class Shapes:
         return kept
 
     def is_host(self, x: Variable) -> bool:
-        """Whether an integer or bool scalar follows from lengths and scalar inputs alone, before any array is
-        touched.
-        """
+        """Whether an integer or bool scalar follows from lengths and scalar inputs alone, without any array."""
         return x in self._host
 
     def canonical(self, x: Variable) -> Variable:

@@ -1,5 +1,4 @@
-"""The integers of a compiled function: lengths, bounds of slices, the layout of the workspace; and the C that
-computes them.
+"""The integers of a compiled function, lengths, bounds, the layout of the workspace, and the C that computes them.
 
 They stand in one array. The caller fills in the first, the lengths of its arguments; the plan derives the others.
 """
@@ -85,8 +84,7 @@ class Sizes:
         return self._positions[size]  # type: ignore[index]
 
     def raw(self, n: Variable) -> ir.Expr:
-        """An integer or bool scalar as an expression over the sizes given, without regard to what it is declared
-        equal to.
+        """An integer or bool scalar as an expression over the sizes given, whatever it is declared equal to.
 
         Raises NeedsArray where it depends on more than these.
         """
