@@ -132,7 +132,7 @@ class Launcher:
         return {name: self._last_sizes[k] if self._last_sizes is not None else 0 for k, name in enumerate(names)}
 
     def _apart(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The arrays, copied where the call would write on them; shared variables that it changes get memory of their own."""
+        """The arrays, copied where the call would write on them; what it changes gets memory of its own."""
         places = [self._extent(shared.storage) for shared in self._shared]
         for k, shared in self._changed:
             if any(_overlap(places[k], place) for j, place in enumerate(places) if j != k):

@@ -298,7 +298,8 @@ def test_the_state_itself_as_an_argument(mode):
 def test_states_borrowed_from_one_array(mode):
     """Each is a value of its own, whatever memory they started from."""
     data = np.arange(6.0)
-    a, b, c = sg.shared(data, "a", borrow=True), sg.shared(data, "b", borrow=True), sg.shared(data[2:5], "c", borrow=True)
+    a, b = sg.shared(data, "a", borrow=True), sg.shared(data, "b", borrow=True)
+    c = sg.shared(data[2:5], "c", borrow=True)
     x = T.dvector("x")
     f = sg.function([x], [a[::-1] + b, c + x.sum()], updates=[(a, b[::-1] + a), (c, c[::-1] * 2)], mode=mode)
     first, second = f(data[::-1])

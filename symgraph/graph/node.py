@@ -84,8 +84,8 @@ class Constant(Variable):
 class SharedVariable(Variable):
     """A value that lives between calls and that updates replace.
 
-    The type leaves lengths open unless `shape` fixes them, so `set_value` may change them. `borrowed` tells that somebody
-    else may have the memory of `storage` too.
+    The type leaves lengths open unless `shape` fixes them, so `set_value` may change them. `borrowed` tells that
+    somebody else may have the memory of `storage` too.
     """
 
     __slots__ = ("borrowed", "guard", "storage")
