@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 from codegen.blas import Blas, find_blas
 from codegen.c_printer import print_program
@@ -26,13 +27,13 @@ from symgraph.launch import Launcher
 from symgraph.lower.names import identifier
 from symgraph.lower.program import lower
 from symgraph.lower.sizes import NeedsArray
-from symgraph.nan_guard import all_fine
 from symgraph.options import Options, environment
-from symgraph.rewrite.engine import RewriteError
-from symgraph.rewrite.pipeline import Rewritten, rewrite
 from symgraph.signature import Signature
 from symgraph.variants import Facts, conditions, refine
 from symgraph.watch import Watch
+
+if TYPE_CHECKING:  # rewriting is imported when the first function is compiled, for `import symgraph` should be quick
+    from symgraph.rewrite.pipeline import Rewritten
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Compiler:
 
         Raises ShapeError where known lengths do not fit; CompileError, CacheRefused or NoCompiler.
         """
+        from symgraph.rewrite.engine import RewriteError
+
         try:
             return self._compile(facts, before)
         except (GraphError, RewriteError):
@@ -75,11 +78,15 @@ class Compiler:
             return self._compile(facts, before)
 
     def _compile(self, facts: Facts, before: float) -> Variant:
+        from symgraph.rewrite.pipeline import rewrite
+
         clock = _Clock(before)
         roots, stand_ins = self._refined(facts)
         clock.lap("refine")
         checked = [*roots, *conditions(roots)]
         if self.options.guard is not None:
+            from symgraph.nan_guard import all_fine
+
             checked += all_fine(self._wanted(roots), self.options.guard)
         rewritten = rewrite(checked, optimize=self.options.optimize, names=assigned_names(roots))
         must_hold = rewritten.outputs[len(roots) :]

@@ -6,14 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symgraph import nan_guard
 from symgraph.compiler import Compiler, Variant, machine, toolchain_or_warning
 from symgraph.errors import AssertionFailure
-from symgraph.explain import Explanation, explanation
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.syntax import SYNTAX
@@ -26,6 +24,9 @@ from symgraph.options import NanGuardMode, Options
 from symgraph.signature import Signature, make_signature
 from symgraph.variants import Facts, stretched
 from symgraph.watch import Watch
+
+if TYPE_CHECKING:
+    from symgraph.explain import Explanation
 
 VARIANTS_KEPT = 16
 
@@ -163,6 +164,8 @@ class Function:
         self, trace: Mapping[Variable, np.ndarray], variant: Variant | None = None, arrays: Sequence[np.ndarray] = ()
     ) -> None:
         """Raise the error of a guarded function whose results, by the references or compiled, are not finite."""
+        from symgraph import nan_guard
+
         assert self.options.guard is not None
         wanted = list(zip(self.signature.wanted, self._roots, strict=True))
         compiled = (variant.rewritten.outputs, variant.launcher.values(arrays)) if variant is not None else None
@@ -241,6 +244,8 @@ class Function:
 
         Raises RuntimeError for a function that is interpreted.
         """
+        from symgraph.explain import explanation
+
         self._compiled()
         return explanation(self.name or "", self._variants[0])
 

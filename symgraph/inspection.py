@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,8 @@ class CSource(str):
             from pygments.formatters import HtmlFormatter
             from pygments.lexers import CLexer
         except ImportError:
+            import html
+
             return f"<pre>{html.escape(self)}</pre>"
         return str(highlight(str(self), CLexer(), HtmlFormatter(noclasses=True)))
 
