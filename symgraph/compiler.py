@@ -184,7 +184,6 @@ class Compiler:
         names = assigned_names(signature.outputs)
         labelled = ((x, x.name or names.get(x)) for x in signature.outputs)
         lines = [f"{signature.name or 'a function'}, compiled by symgraph", ""]
-        lines += [f"input   {x.variable.name or '?'} : {x.variable.type}" for x in signature.inputs]
         lines += [f"output  {f'{name} = ' if name else ''}{excerpt(x)}" for x, name in labelled]
         lines += [f"update  {s.name or '?'} <- {excerpt(new)}" for s, new in signature.updates]
         lines += ["", "arrays are contiguous, the last axis running fastest"]

@@ -89,32 +89,29 @@ class Profile:
     @property
     def by_line(self) -> dict[str, float]:
         """Seconds by the user's line; a step that several lines share is divided among them."""
-        lines: dict[str, float] = {}
-        for timing in self.timings:
-            for line in timing.lines:
-                lines[line] = lines.get(line, 0.0) + timing.seconds / len(timing.lines)
-        return dict(sorted(lines.items(), key=lambda item: -item[1]))
+        return {t.name: t.seconds for t in self._lines()}
+
+    def _lines(self) -> list[Timing]:
+        """The steps' times, operations and bytes by the user's line, the slowest first."""
+        lines: dict[str, Timing] = {}
+        for t in self.timings:
+            for line in t.lines:
+                old, share = lines.get(line, Timing(line, (), 0.0, 0, 0)), len(t.lines)
+                operations, moved = old.operations + t.operations // share, old.bytes + t.bytes // share
+                lines[line] = Timing(line, (), old.seconds + t.seconds / share, operations, moved)
+        return sorted(lines.values(), key=lambda t: -t.seconds)
 
     def __str__(self) -> str:
         head = f"{self.name}: {self.calls} calls, {_seconds(self.seconds)} in C"
-        steps = [
-            (
-                t.name,
-                ", ".join(t.lines),
-                _seconds(t.seconds),
-                f"{100 * t.seconds / (self.seconds or 1):.1f} %",
-                *self._rates(t),
-            )
-            for t in sorted(self.timings, key=lambda t: -t.seconds)
-        ]
-        lines = [(line, _seconds(s), f"{100 * s / (self.seconds or 1):.1f} %") for line, s in self.by_line.items()]
-        return "\n\n".join(
-            [
-                head,
-                table(("step", "lines", "time", "share", "GFLOP/s", "GB/s", "of the limit"), steps),
-                table(("line", "time", "share"), lines),
-            ]
-        )
+        whole = self.seconds or 1.0
+        rates = ("time", "share", "GFLOP/s", "GB/s", "of the limit")
+
+        def row(t: Timing, *words: str) -> tuple[str, ...]:
+            return (*words, _seconds(t.seconds), f"{100 * t.seconds / whole:.1f} %", *self._rates(t))
+
+        steps = [row(t, t.name, ", ".join(t.lines)) for t in sorted(self.timings, key=lambda t: -t.seconds)]
+        lines = [row(t, t.name) for t in self._lines()]
+        return "\n\n".join([head, table(("step", "lines", *rates), steps), table(("line", *rates), lines)])
 
     __repr__ = __str__
 

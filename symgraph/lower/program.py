@@ -149,9 +149,13 @@ class _Lowering:
         kernels, run = share_kernels([step.kernel for step in steps if step.kernel is not None], [*definitions, *run])
         told = {step.name: step for step in steps}
         kernels = [replace(k, comment=f"{told[k.name].text}\n{told[k.name].cost}") for k in kernels]
+        fields = self._fields(wanted, results)
+        taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
+        title, *rest = comment.split("\n")
+        comment = "\n".join([title, *([""] if taken else []), *taken, *rest[bool(taken) :]])
         program = ir.Program(
             self.name,
-            self._fields(wanted, results),
+            fields,
             self.sizes.given,
             self.sizes.derived,
             tuple(self._plan()),

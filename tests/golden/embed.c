@@ -1,7 +1,8 @@
 /* embed, compiled by symgraph
 
-   input   picks : int64 (?,)
-   input   step : float64 (?, ?)
+   input   picks : int64 (picks_0,)
+   input   step : float64 (picks_0, 4)
+   shared  table : float64 (50, 4)
    output  sum(table[picks], axis=1)
    update  table <- inc_subtensor(table[picks], -0.1 * step)
 

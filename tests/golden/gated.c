@@ -1,7 +1,7 @@
 /* gated, compiled by symgraph
 
-   input   x : float64 (?, ?)
-   input   y : float64 (?, ?)
+   input   x : float64 (x_0, x_1)
+   input   y : float64 (x_0, x_1)
    output  switch(x > 0, x, expm1(x)) * y
    output  switch(x > 0, x, expm1(x))**2 + 2 * y**3 - 1.5
 

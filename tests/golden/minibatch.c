@@ -1,6 +1,10 @@
 /* minibatch, compiled by symgraph
 
    input   batch : int64 ()
+   shared  images : float64 (100, 8)
+   shared  w : float64 (8,)
+   shared  bias : float64 ()
+   shared  targets : float64 (100,)
    output  loss = sum(... - ...) / float64(....shape[0]) + 0.01 * sum(...)
    update  w <- w - 0.5 * grad_w
    update  bias <- bias - 0.5 * grad_bias

@@ -1,7 +1,7 @@
 /* normalize, compiled by symgraph
 
-   input   x : float64 (?, ?)
-   input   gain : float64 (?,)
+   input   x : float64 (x_0, x_1)
+   input   gain : float64 (x_1,)
    output  scaled = (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain
    output  sum((x - ....dimshuffle(0, 'x') / ...) / sqrt(... + 1e-05) * gain, axis=0)
    output  max(abs(x))

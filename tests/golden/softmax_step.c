@@ -1,7 +1,9 @@
 /* softmax_step, compiled by symgraph
 
-   input   x : float32 (?, ?)
-   input   labels : int64 (?,)
+   input   x : float32 (x_0, 20)
+   input   labels : int64 (x_0,)
+   shared  W : float32 (20, 10)
+   shared  b : float32 (10,)
    output  loss = sum(-log(...)[..., labels]) / float32((-...).shape[0])
    output  argmax(softmax(x @ W + b, axis=1), axis=1)
    update  W <- W - 0.1 * grad_W

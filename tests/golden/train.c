@@ -1,7 +1,11 @@
 /* train, compiled by symgraph
 
-   input   x : float64 (?, ?)
-   input   y : float64 (?,)
+   input   x : float64 (y_0, 2)
+   input   y : float64 (y_0,)
+   shared  W : float64 (2, 2)
+   shared  b : float64 (2,)
+   shared  W2 : float64 (2,)
+   shared  b2 : float64 ()
    output  y_pred = sigmoid(sigmoid(x @ W + b) @ W2 + b2)
    output  cost = sum((y - sigmoid(...))**2) / float64((...**2).shape[0])
    update  W <- W - 0.1 * grad_W
