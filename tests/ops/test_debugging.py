@@ -3,7 +3,6 @@
 import io
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -382,12 +381,11 @@ def test_failing_costs_no_compilation():
     f = sg.function([v], Assert("positive")(v, v > 0))
     with pytest.raises(AssertionError):
         f([-1.0])
-    started = time.perf_counter()
-    for _ in range(100):
+    (variant,) = f._variants
+    for _ in range(3):
         with pytest.raises(AssertionError):
             f([-1.0])
-    assert time.perf_counter() - started < 2, "20 ms each: an interpretation, not a compilation"
-    assert len(f._variants) == 1
+    assert f._variants == [variant], "interpreted, not compiled again"
 
 
 def test_is_not_in_the_way_of_rewriting_either():
