@@ -1,6 +1,7 @@
 """C text to a loaded library whose entry points Python can call."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import _cffi_backend  # not cffi, for the reason that blas.py gives
 from codegen.blas import FUNCTIONS, Blas
 from codegen.cache import Cache
 from codegen.errors import CacheRefused
+from codegen.threads import cell, short_spin
 from codegen.toolchain import Toolchain
 
 _FFI = _cffi_backend.FFI()
@@ -18,6 +20,7 @@ _PLAN = _FFI.typeof("int(*)(void *const *, int64_t *)")
 _RUN = _FFI.typeof("int(*)(void *const *, const int64_t *, void *)")
 _BLAS = _FFI.typeof("void(*)(void *const *)")
 _FUNCTIONS = _FFI.typeof("void *[]")
+_THREADS = _FFI.typeof("void(*)(const int32_t *)")
 _CLOCKS = _FFI.typeof("double *(*)(void)")
 
 
@@ -69,7 +72,8 @@ def load(c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache
     flags = [f"-DSG_BLAS_INT={given.integer}"] if given else []
     path = cache.build(c_text, toolchain, flags, name=name)
     try:
-        library = _cffi_backend.load_library(str(path), _LOAD)
+        with short_spin():
+            library = _cffi_backend.load_library(str(path), _LOAD)
     except OSError as error:
         raise CacheRefused(f"the system does not load {path} ({error}); if the file system is mounted noexec, "
                            "set $SYMGRAPH_CACHE to a directory on another") from error
@@ -81,4 +85,6 @@ def load(c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache
             library.load_function(_BLAS, f"{name}_blas")(_FFI.new(_FUNCTIONS, pointers))
     except AttributeError as error:
         raise ValueError(f"the C of {name} lacks an entry point: {error}") from error
+    with suppress(AttributeError):  # it has no use for threads
+        library.load_function(_THREADS, f"{name}_threads")(cell())
     return Module(name, _FFI, library, plan, run, path, path.with_suffix(".c"))

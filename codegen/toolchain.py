@@ -27,12 +27,14 @@ _BASE_FLAGS: tuple[str, ...] = (
 )
 
 # Flags that some compilers refuse; the flags of a group stand or fall together. SG_SIMD tells the C that it may say
-# `#pragma omp simd`. With `-z defs` a function that is nowhere defined is an error of the linker, which names it, and
-# not of the loader; linkers that do not know it need no telling.
+# `#pragma omp simd`; with -fopenmp it may say `omp parallel`, too, and --as-needed keeps libraries that have no use
+# for threads from loading them. With `-z defs` a function that is nowhere defined is an error of the linker, which
+# names it, and not of the loader; linkers that do not know it need no telling.
 _OPTIONAL_FLAGS = (
     ("-march=native",),
     ("-mprefer-vector-width=512",),  # x86: gcc takes half of what AVX-512 offers unless told
     ("-fopenmp-simd", "-DSG_SIMD"),
+    ("-fopenmp", "-Wl,--as-needed"),
     ("-Wl,-z,defs",),
 )
 

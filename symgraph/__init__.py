@@ -27,6 +27,7 @@ from symgraph.ops.creation import shared
 from symgraph.ops.debugging import Assert, Print
 from symgraph.options import NanGuardMode, config
 from symgraph.signature import In, Out
+from symgraph.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from symgraph.chain_rule import explain_grad

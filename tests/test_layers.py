@@ -21,6 +21,7 @@ codegen/operations
 codegen/visit
 codegen/transform
 codegen/blas
+codegen/threads
 codegen/runtime
 codegen/verify
 codegen/c_printer
@@ -33,6 +34,7 @@ codegen/__init__
 
 symgraph/errors
 symgraph/options
+symgraph/threads
 
 symgraph/graph/types
 symgraph/graph/values

@@ -1,0 +1,101 @@
+"""Threads: how many compiled functions use, and the C with which a function does its work in blocks.
+
+All units share one pool, that of OpenMP, and one cell that holds the number of threads. What is large enough is split
+into blocks by its size alone, so the same sums are made in the same order by any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import _cffi_backend  # not cffi, for the reason that blas.py gives
+
+_FFI = _cffi_backend.FFI()
+_CELL = _FFI.new("int32_t *", 1)
+
+# A thread that waits for work spins for about as long as it takes to wake one that sleeps, 50 us, and not for the
+# 0.2 s that the libraries of gcc and clang have otherwise: others need the processor, too.
+_SHORT_SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+
+DECLARATIONS = """\
+/* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
+   are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
+enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 1 << 16 };
+static const int32_t sg_one_thread = 1;
+static const int32_t *sg_threads = &sg_one_thread;
+
+SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
+{
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
+    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+}
+
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
+#define SG_BLOCK_OF(n, call)                                                           \\
+    {                                                                                  \\
+        const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \\
+        call;                                                                          \\
+    }
+#ifdef _OPENMP
+#define SG_IN_BLOCKS(n, call)                                                                              \\
+    if (blocks > 1 && *sg_threads > 1) {                                                                   \\
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \\
+        for (int64_t block = 0; block < blocks; ++block)                                                   \\
+            SG_BLOCK_OF(n, call)                                                                           \\
+    } else {                                                                                               \\
+        for (int64_t block = 0; block < blocks; ++block)                                                   \\
+            SG_BLOCK_OF(n, call)                                                                           \\
+    }
+#else
+#define SG_IN_BLOCKS(n, call)                            \\
+    for (int64_t block = 0; block < blocks; ++block)     \\
+        SG_BLOCK_OF(n, call)
+#endif"""
+
+MOST_BLOCKS = 32  # SG_MOST_BLOCKS
+
+
+def take_threads(function: str) -> str:
+    """The C text of the entry point that receives the number of threads."""
+    return f"void {function}_threads(const int32_t *count)\n{{\n    sg_threads = count;\n}}"
+
+
+def cell() -> Any:
+    """Where the number of threads stands, an `int32_t *` that stays good until the process ends."""
+    return _CELL
+
+
+def set_num_threads(count: int) -> None:
+    """Let compiled functions use up to `count` threads, in the whole process. Raises ValueError below 1."""
+    if not 1 <= count < 2**15:
+        raise ValueError(f"the number of threads is between 1 and {2**15 - 1}, not {count}")
+    _CELL[0] = count
+
+
+def get_num_threads() -> int:
+    """How many threads compiled functions use at most."""
+    return int(_CELL[0])
+
+
+@contextmanager
+def short_spin() -> Iterator[None]:
+    """While a unit is loaded, and OpenMP with the first of them: the environment that tells OpenMP how long to spin.
+
+    What the user has said himself stands.
+    """
+    if {"OMP_WAIT_POLICY", *_SHORT_SPIN}.isdisjoint(os.environ):
+        os.environ.update(_SHORT_SPIN)
+        try:
+            yield
+        finally:
+            for name in _SHORT_SPIN:
+                os.environ.pop(name, None)
+    else:
+        yield
+
+
+# The threads of OpenMP do not survive a fork, and a child that asked for them would wait forever.
+os.register_at_fork(after_in_child=lambda: set_num_threads(1))
