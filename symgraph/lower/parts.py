@@ -40,7 +40,8 @@ class Accumulation:
 
     term_name: of the next term, where it is named: for the largest and the smallest and their positions
     aside_name: of what is kept beside the result: the best term so far for a position, and for a largest or smallest
-        float whether a NaN was among the terms, so that the comparison itself may go on in vector lanes
+        float whether a NaN was among the terms, so that the comparison itself may go on in vector lanes: a whole
+        number as wide as the term, since bools would leave the lanes
     """
 
     order: int
@@ -66,7 +67,9 @@ class Accumulation:
     @property
     def aside(self) -> ir.Var:
         """The best term so far, or whether there was a NaN."""
-        return ir.Var(self.reduction.body.dtype if self.reduction.kind in BEST_SO_FAR else "bool", self.aside_name)
+        body = self.reduction.body.dtype
+        is_position = self.reduction.kind in BEST_SO_FAR
+        return ir.Var(body if is_position else f"int{8 * c_type(body).bytes}", self.aside_name)
 
     @property
     def avoids_nan(self) -> bool:
@@ -76,7 +79,7 @@ class Accumulation:
 
 @dataclass(eq=False)
 class Write:
-    """A store to memory at some depth; `combine` names how it joins with what is there."""
+    """A store to memory at some depth; of some `kind` of reduction, if it joins with what is there."""
 
     order: int
     depth: int
@@ -85,7 +88,7 @@ class Write:
     expr: ir.Expr
     needs: list[Value | Accumulation]
     origin: Origin
-    combine: str = ""
+    kind: str = ""
 
 
 Sink = Accumulation | Write
@@ -107,7 +110,7 @@ def start(sink: Accumulation) -> list[ir.Stmt]:
             ir.Declare(sink.aside, identity(BEST_SO_FAR[reduction.kind], sink.aside.dtype), mutable=True),
             ir.Declare(sink.var, ir.Literal(sink.var.dtype, 0), mutable=True),
         ]
-    aside = [ir.Declare(sink.aside, ir.Literal("bool", False), mutable=True)] if sink.avoids_nan else []
+    aside = [ir.Declare(sink.aside, ir.Literal(sink.aside.dtype, 0), mutable=True)] if sink.avoids_nan else []
     return [ir.Declare(sink.var, identity(reduction.kind, sink.var.dtype), mutable=True), *aside]
 
 
@@ -136,10 +139,11 @@ def take_in(sink: Accumulation, term: ir.Expr, flat: bool) -> list[ir.Stmt]:
 def _compare(sink: Accumulation, term: ir.Expr) -> list[ir.Stmt]:
     """One more term of a largest or smallest float: a NaN compares false, and is noted."""
     order = (sink.var, sink.term) if sink.reduction.kind == "maximum" else (sink.term, sink.var)
+    is_nan = ir.Cast(sink.aside.dtype, _operation("isnan", sink.term))
     return [
         ir.Declare(sink.term, term),
         ir.Assign(sink.var, ir.Select(sink.var.dtype, _operation("lt", *order), sink.term, sink.var)),
-        ir.Assign(sink.aside, _operation("logical_or", sink.aside, _operation("isnan", sink.term))),
+        ir.Assign(sink.aside, ir.Operation(sink.aside.dtype, "bitwise_or", (sink.aside, is_nan))),
     ]
 
 
@@ -148,4 +152,19 @@ def finish(sink: Accumulation) -> list[ir.Stmt]:
     if not sink.avoids_nan:
         return []
     dtype = sink.var.dtype
-    return [ir.Assign(sink.var, ir.Select(dtype, sink.aside, ir.Literal(dtype, float("nan")), sink.var))]
+    was_seen = _operation("neq", sink.aside, ir.Literal(sink.aside.dtype, 0))
+    return [ir.Assign(sink.var, ir.Select(dtype, was_seen, ir.Literal(dtype, float("nan")), sink.var))]
+
+
+def carried(sink: Accumulation) -> tuple[tuple[str, ir.Var], ...]:
+    """The locals that a reduction goes on with from term to term, each with the reduction that combines two of them."""
+    assert sink.reduction.kind not in BEST_SO_FAR, "a position is not combined from parts"
+    return ((sink.reduction.kind, sink.var), *((("maximum", sink.aside),) if sink.avoids_nan else ()))
+
+
+def merge(kind: str, var: ir.Var, other: ir.Expr) -> ir.Stmt:
+    """`other`, which came of other terms, taken into `var`."""
+    if kind in EXTREMES:  # neither is a NaN
+        order = (var, other) if kind == "maximum" else (other, var)
+        return ir.Assign(var, ir.Select(var.dtype, _operation("lt", *order), other, var))
+    return ir.Assign(var, ir.Operation(var.dtype, REDUCTIONS[kind], (var, other)))

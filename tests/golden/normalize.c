@@ -38,7 +38,7 @@ static inline bool sg_isnan_f64(double a)
 /* scaled = (x - mean) / sqrt(variance + 1e-05) * gain : float64 (x_0, x_1)    test_golden.py:66
    sum(scaled, axis=0) : float64 (x_1,)    test_golden.py:67
    max(abs(x)) : float64 ()    test_golden.py:67
-   12*x_0*x_1 + 4*x_0 operations; 8*x_0*x_1 + 16*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
+   12*x_0*x_1 + 4*x_0 + 1 operations; 8*x_0*x_1 + 16*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
                               double *restrict output_1, double *restrict output_2, int64_t x_1, int64_t x_0)
 {
@@ -47,7 +47,7 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
         output_1[i] = 0.0;
     }
     double best = -INFINITY;
-    bool nan_seen = false;
+    int64_t nan_seen = 0;
     for (int64_t i = 0; i < x_0; ++i) {
         double total = 0.0;
         SG_LANES(omp simd reduction(+:total) reduction(max:best) reduction(|:nan_seen))
@@ -56,7 +56,7 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
             total += x_2;
             const double term = fabs(x_2);
             best = best < term ? term : best;
-            nan_seen = nan_seen | sg_isnan_f64(term);
+            nan_seen = nan_seen | (int64_t)sg_isnan_f64(term);
         }
         const double mean = total / (double)x_1;
         double total_2 = 0.0;
@@ -76,7 +76,7 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
             output_1[j] += scaled_2;
         }
     }
-    best = nan_seen ? NAN : best;
+    best = nan_seen != 0 ? NAN : best;
     output_2[0] = best;
 }
 
