@@ -105,7 +105,7 @@ def find_toolchain(cc: str | None = None, *, probe_dir: Path, path: Sequence[str
     path = os.get_exec_path() if path is None else path
     failures = []
     for command in _commands(cc, path):
-        identity = f"{_compiler(command, path)}; {_machine()}"
+        identity = f"{_compiler(command, path)}; {this_machine()}"
         memory = probe_dir / f"toolchain-{digest(repr((identity, _BASE_FLAGS, _OPTIONAL_FLAGS)).encode())[:16]}.json"
         flags = _remembered(memory, identity)
         if flags is None:
@@ -204,7 +204,7 @@ def _compiler(command: Sequence[str], path: Sequence[str]) -> str:
     return ", ".join([shlex.join(command), *stamps])
 
 
-def _machine() -> str:
+def this_machine() -> str:
     """Where code runs that is compiled here, in one line: system, CPU, and libc, whose older versions refuse it.
 
     The CPU counts even if -march=native was refused: the user's own flags may hold it.
