@@ -86,7 +86,9 @@ _FORMATS = {
     "float64": dict(
         mantissa=52, half_bits="0x3fe0000000000000", one="0x3ff0000000000000", two="0x4000000000000000",
         root_half="0x3fe6a09e667f3bcd", fraction="0xfffffffffffff", upper="0xfffffffff8000000",
-        to_integer="0x1.8p52", whole="0x1p52", whole_bits="0x4330000000000000", bias="0x1.00000000003ffp52",
+        to_integer="0x1.8p52", biased="0x1.80000000003ffp52", centre="0x1.80000000007fep52",
+        centre_n="2046", centre_end="0x1.8000000000c0ep52", exponents="0xfff0000000000000",
+        shrunk="0x1.800000000039bp52", shrunk_end="0x1.80000000007ffp52", sigmoid_end="600.0", whole="0x1p52", whole_bits="0x4330000000000000", bias="0x1.00000000003ffp52",
         least="0x1p-1022", lift="0x1p54", lifted="54.0", bound="800.0", tiny="0x1p-54", shrink="0x1p-100",
         log2e="0x1.71547652b82fep+0", ln2="0x1.62e42fefa39efp-1",
         ln2_high="0x1.62e42fefa38p-1", ln2_low="0x1.ef35793c7673p-45",
@@ -99,7 +101,9 @@ _FORMATS = {
     "float32": dict(
         mantissa=23, half_bits="0x3f000000", one="0x3f800000", two="0x40000000",
         root_half="0x3f3504f3", fraction="0x7fffff", upper="0xfffff000",
-        to_integer="0x1.8p23f", whole="0x1p23f", whole_bits="0x4b000000", bias="0x1.0000fep23f",
+        to_integer="0x1.8p23f", biased="0x1.8000fep23f", centre="0x1.8001fcp23f",
+        centre_n="254", centre_end="0x1.800314p23f", exponents="0xff800000",
+        shrunk="0x1.8000c2p23f", shrunk_end="0x1.8001fep23f", sigmoid_end="66.0f", whole="0x1p23f", whole_bits="0x4b000000", bias="0x1.0000fep23f",
         least="0x1p-126f", lift="0x1p25f", lifted="25.0f", bound="110.0f", tiny="0x1p-25f", shrink="0x1p-30f",
         log2e="0x1.715476p+0f", ln2="0x1.62e43p-1f",
         ln2_high="0x1.62e4p-1f", ln2_low="0x1.7f7d1cp-20f",
@@ -160,14 +164,21 @@ SG_INLINE $T sg_remainder_$s($T a, $T b, $T c)
     return (c - product) - sg_product_tail_$s(a, b, product);
 #endif
 }""",
+    "limited": """
+/* The bits of x, or those of limit where that is less; of a NaN, any. As integers: one instruction for many lanes. */
+SG_INLINE $U sg_limited_$s($T x, $T limit)
+{
+    const $I bits = ($I)sg_bits_$s(x), most = ($I)sg_bits_$s(limit);
+    return ($U)(bits < most ? bits : most);
+}""",
     "exp_reduced": """
-/* exp(r) 2^n factor, for |r| <= log(2) / 2 and shifted = n + $to_integer, with a whole |n| < 2000 (float: 250). */
-SG_INLINE $T sg_exp_reduced_$s($T r, $T shifted, $T factor)
+/* exp(r) 2^n factor, for |r| <= log(2) / 2 and the bits of n + $centre, with a whole n above -$centre_n. */
+SG_INLINE $T sg_exp_reduced_$s($T r, $U shifted, $T factor)
 {
     $exp_polynomial
     const $T e = sg_muladd_$s(r, sg_muladd_$s(r, p, 1), 1) * factor;
-    const $U n = sg_bits_$s(shifted), half = n >> 1;  /* twice, since 2^n itself may be no normal number */
-    return e * sg_of_bits_$s((half << $mantissa) + $one) * sg_of_bits_$s(((n - half) << $mantissa) + $one);
+    const $U half = (shifted << ($mantissa - 1)) & $exponents;  /* twice, since 2^n itself may be no normal number */
+    return e * sg_of_bits_$s(half) * sg_of_bits_$s((shifted << $mantissa) - half);
 }""",
     "clamp": """
 /* x kept within -bound and bound; NaN stays. */
@@ -180,7 +191,9 @@ SG_INLINE $T sg_clamp_$s($T x, $T bound)
 /* exp(x - tail) factor, for a tail far below x. */
 SG_INLINE $T sg_exp_scaled_$s($T x, $T tail, $T factor)
 {
-    const $T y = sg_clamp_$s(x, $bound), shifted = sg_muladd_$s(y, $log2e, $to_integer), n = shifted - $to_integer;
+    const $T y = -$bound > x ? -$bound : x;
+    const $U shifted = sg_limited_$s(sg_muladd_$s(y, $log2e, $centre), $centre_end);
+    const $T n = sg_of_bits_$s(shifted) - $centre;
     const $T r = sg_muladd_$s(n, -$ln2_low, sg_muladd_$s(n, -$ln2_high, y) - tail);
     return sg_exp_reduced_$s(r, shifted, factor);
 }""",
@@ -192,8 +205,9 @@ SG_INLINE $T sg_exp_$s($T x)
     "exp2": """
 SG_INLINE $T sg_exp2_$s($T x)
 {
-    const $T y = sg_clamp_$s(x, 2 * $bound), shifted = y + $to_integer;
-    return sg_exp_reduced_$s((y - (shifted - $to_integer)) * $ln2, shifted, 1);
+    const $T y = -2 * $bound > x ? -2 * $bound : x;
+    const $U shifted = sg_limited_$s(y + $centre, $centre_end);
+    return sg_exp_reduced_$s((y - (sg_of_bits_$s(shifted) - $centre)) * $ln2, shifted, 1);
 }""",
     "expm1_value": """
 /* exp(x) - 1, but for the sign of 0. */
@@ -281,12 +295,28 @@ SG_INLINE $T sg_log1p_$s($T x)
 /* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
 SG_INLINE $T sg_sigmoid_$s($T x)
 {
-    return $shrink / ($shrink + sg_exp_scaled_$s(-x, 0, $shrink));
+    const $T y = -$sigmoid_end > -x ? -$sigmoid_end : -x;
+    const $U shifted = sg_limited_$s(sg_muladd_$s(y, $log2e, $shrunk), $shrunk_end);
+    const $T n = sg_of_bits_$s(shifted) - $shrunk;
+    const $T r = sg_muladd_$s(n, -$ln2_low, sg_muladd_$s(n, -$ln2_high, y));
+    $exp_polynomial
+    const $T e = sg_muladd_$s(r, sg_muladd_$s(r, p, 1), 1) * sg_of_bits_$s(shifted << $mantissa);
+    return $shrink / ($shrink + e);
+}""",
+    "expm1_between": """
+/* exp(x) - 1 for |x| < 60. */
+SG_INLINE $T sg_expm1_between_$s($T x)
+{
+    const $T shifted = sg_muladd_$s(x, $log2e, $biased), n = shifted - $biased;
+    const $T r = sg_muladd_$s(n, -$ln2_low, sg_muladd_$s(n, -$ln2_high, x));
+    $exp_polynomial
+    const $T e = sg_muladd_$s(r * r, p, r), scale = sg_of_bits_$s(sg_bits_$s(shifted) << $mantissa);
+    return sg_muladd_$s(scale, e, scale - 1);
 }""",
     "tanh": """
 SG_INLINE $T sg_tanh_$s($T x)
 {
-    const $T a = fabs$m(x), e = sg_expm1_value_$s(2 * ($tanh_end < a ? $tanh_end : a));
+    const $T a = fabs$m(x), e = sg_expm1_between_$s(2 * ($tanh_end < a ? $tanh_end : a));
     return copysign$m(e / (e + 2), x);
 }""",
     "sinh": """
@@ -329,7 +359,7 @@ SG_INLINE $T sg_erf_$s($T x)
 {
     const $T a = fabs$m(x), r = $erf_end < a ? $erf_end : a;
     $erf_polynomial
-    return copysign$m(sg_expm1_value_$s(r * p), x);
+    return copysign$m(sg_expm1_between_$s(r * p), x);
 }""",
     "erfc": """
 SG_INLINE $T sg_erfc_$s($T x)
@@ -411,7 +441,7 @@ def source(name: str, dtype: str) -> str:
     """
     ctype = C_TYPES[dtype]
     values = {
-        "T": ctype.name, "U": f"uint{8 * ctype.bytes}_t", "s": ctype.suffix, "m": ctype.math,
+        "T": ctype.name, "U": f"uint{8 * ctype.bytes}_t", "I": f"int{8 * ctype.bytes}_t", "s": ctype.suffix, "m": ctype.math,
         "half": "0.5" + ctype.literal, "zero": "0.0" + ctype.literal, **_FORMATS[dtype],
     }  # fmt: skip
     if name in _STEMS:
