@@ -33,6 +33,7 @@ _BASE_FLAGS: tuple[str, ...] = (
 _OPTIONAL_FLAGS = (
     ("-march=native",),
     ("-mprefer-vector-width=512",),  # x86: gcc takes half of what AVX-512 offers unless told
+    ("-fno-thread-jumps",),  # gcc's short cuts between conditions, in vector lanes, become more of them
     ("-fopenmp-simd", "-DSG_SIMD"),
     ("-fopenmp", "-Wl,--as-needed"),
     ("-Wl,-z,defs",),

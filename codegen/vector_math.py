@@ -242,7 +242,9 @@ SG_INLINE $T sg_significand_$s($T x)
 /* log(x), given its value for positive finite x. */
 SG_INLINE $T sg_log_edges_$s($T x, $T value)
 {
-    return x > 0 && x < INFINITY ? value : x == 0 ? -INFINITY : x < 0 ? NAN : x;
+    const $T most = x < INFINITY ? value : x;
+    const $T edge = x == 0 ? -INFINITY : NAN;
+    return x > 0 ? most : edge;
 }""",
     "log_reduced": """
 /* log(1 + f) + n log(2), for 1 + f between sqrt(1/2) and sqrt(2). */
