@@ -169,8 +169,8 @@ class Compiler:
         count = len(self.signature.outputs)
         keeping = [s for s in self.signature.shared if s not in self.varying]
         while True:
-            known: dict[Variable, Shape] = {**facts, **{s: s.storage.shape for s in keeping}}
-            roots, stand_ins = refine(self.roots, known)
+            known: dict[Variable, Shape] = {**facts.shapes, **{s: s.storage.shape for s in keeping}}
+            roots, stand_ins = refine(self.roots, known, facts.partial)
             new = dict(zip((s for s, _ in self.signature.updates), roots[count:], strict=True))
             kept = [s for s in keeping if s not in new or new[s].type.shape == s.storage.shape]
             if len(kept) == len(keeping):

@@ -76,7 +76,7 @@ class Function:
         toolchain = toolchain_or_warning(options) if options.mode == "c" else None
         self._compiler = Compiler(signature, self._watch, options, toolchain) if toolchain is not None else None
         if self._compiler is not None:
-            self._variants.append(self._compiler.compile({}, time.perf_counter() - started))
+            self._variants.append(self._compiler.compile(Facts(), time.perf_counter() - started))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs and apply the updates.

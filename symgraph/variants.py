@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,13 +14,27 @@ from symgraph.graph.types import Shape, TensorType
 from symgraph.graph.values import as_constant
 from symgraph.interpreter import evaluate
 from symgraph.lower.shapes import SizedOperand
+from symgraph.ops.gather import counted
 from symgraph.ops.layout import SpecifyShape, length
 
-Facts = dict[Variable, Shape]  # lengths that are known of a variable beyond its type; None where nothing is
+
+@dataclass
+class Facts:
+    """What is known of the lengths of a call.
+
+    shapes: lengths beyond those of a variable's type; None where nothing is known
+    partial: indices that count 0, 1, 2, … beside others, but not to the end of their axis
+    """
+
+    shapes: dict[Variable, Shape] = field(default_factory=dict)
+    partial: set[Variable] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.shapes or self.partial)
 
 
 def refine(
-    roots: Sequence[Variable], facts: Mapping[Variable, Shape]
+    roots: Sequence[Variable], facts: Mapping[Variable, Shape], partial: Collection[Variable] = ()
 ) -> tuple[list[Variable], dict[Variable, Variable]]:
     """The same expressions in which the types of some variables know more, and what stands for each leaf.
 
@@ -34,8 +49,9 @@ def refine(
     for node in toposort(roots):
         inputs = tuple(new.get(x, x) for x in node.inputs)
         x = node.output
-        if any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
-            new[x] = Apply(node.op, inputs, x.origin, x.name).output
+        op = replace(node.op, partial=True) if x in partial else node.op  # type: ignore[type-var]
+        if op is not node.op or any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
+            new[x] = Apply(op, inputs, x.origin, x.name).output
         if x in facts:
             now = new.get(x, x)
             if _merged(now.type.shape, facts[x]) != now.type.shape:
@@ -46,18 +62,22 @@ def refine(
 def stretched(
     roots: Sequence[Variable], values: Mapping[Variable, np.ndarray], trace: dict[Variable, np.ndarray] | None = None
 ) -> Facts:
-    """Run the graph by its references and tell which lengths are 1 and broadcast, though no type says so.
+    """Run the graph by its references and tell which lengths are not as they were taken for granted: those that are 1
+    and broadcast, though no type says so, and those of indices that do not count to the end of their axis.
 
     All values are left in `trace`. Raises the error that the call makes, in the user's names, if it makes one.
     """
     trace = trace if trace is not None else {}
     evaluate(roots, values, trace)
-    facts: Facts = {}
+    facts = Facts()
     for node in toposort(roots):
+        short = [(i, x, axis) for i, x, axis in counted(node) if len(trace[i]) < trace[x].shape[axis]]
+        facts.partial.update(i for i, _, _ in short)
         for x, axis in _stretched_axes(node, trace):
-            ones: list[int | None] = [None] * x.ndim
-            ones[axis] = 1
-            facts[x] = _merged(facts.get(x, (None,) * x.ndim), tuple(ones))
+            if not any(x is i or (x, axis) == (y, k) for i, y, k in short):
+                ones: list[int | None] = [None] * x.ndim
+                ones[axis] = 1
+                facts.shapes[x] = _merged(facts.shapes.get(x, (None,) * x.ndim), tuple(ones))
     return facts
 
 

@@ -227,3 +227,47 @@ def test_random_graphs_of_random_shapes():
             values = [rng.normal(size=tuple(1 if rng.random() < 0.4 else n for n in shape[2 - x.ndim :])) for x in used]
             for value, expected in zip(f(*values), g(*values), strict=True):
                 np.testing.assert_allclose(value, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_an_index_that_counts_beside_others_is_taken_to_reach_the_last_row(compiled):
+    """The cost of a classifier: one variant for labels of all rows, one for labels of fewer, whatever their numbers."""
+    x, y = T.dmatrix("x"), T.lvector("y")
+    cost = -T.log(T.nnet.softmax(x))[T.arange(y.shape[0]), y]
+    outputs = [cost, *sg.grad(cost.sum(), [x])]
+    f, reference = sg.function([x, y], outputs), sg.function([x, y], outputs, mode="numpy")
+    rng = np.random.default_rng(2)
+    for rows, labels in itertools.product((0, 1, 2, 5), repeat=2):
+        X, Y = rng.normal(size=(rows, 4)), rng.integers(-4, 4, labels)
+        if labels > rows:
+            with pytest.raises(IndexError, match="out of range for axis 0"):
+                f(X, Y)
+            continue
+        for value, expected in zip(f(X, Y), reference(X, Y), strict=True):
+            assert value.shape == expected.shape
+            np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-15)
+    assert len(compiled) == 2
+    X = rng.normal(size=(3, 4))
+    for wrong in (4, -5):
+        with pytest.raises(IndexError, match="out of range for axis 1"):
+            f(X, np.array([0, wrong, 1]))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8"])
+def test_counted_rows_of_updates(dtype, compiled):
+    """Elements stored at [i, y[i]] of all rows, then of the first rows; a count of known length."""
+    s = sg.shared(np.zeros((4, 3)), "s")
+    y = T.lvector("y")
+    rows = T.arange(y.shape[0], dtype=dtype)
+    f = sg.function([y], [s[rows, y]], updates=[(s, T.inc_subtensor(s[rows, y], 1.0))])
+    expected = np.zeros((4, 3))
+    for labels in ([0, 2, 1, -1], [1, 1], [2, 2, 2, 2], [0]):
+        (picked,) = f(np.array(labels))
+        np.testing.assert_array_equal(picked, expected[np.arange(len(labels)), labels])
+        expected[np.arange(len(labels)), labels] += 1
+        np.testing.assert_array_equal(s.get_value(), expected)
+    assert len(compiled) == 2
+    x = T.dmatrix("x")
+    g = sg.function([x, y], x[T.arange(3), y])
+    for n in (3, 5):
+        X = np.arange(3.0 * n).reshape(n, 3)
+        np.testing.assert_array_equal(g(X, np.array([0, 2, 1])), X[np.arange(3), [0, 2, 1]])

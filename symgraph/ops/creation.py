@@ -296,12 +296,14 @@ class Arange(Op):
     """Evenly spaced numbers: start + i * step.
 
     length: the length, or None where it is the third operand
+    partial: as an index it is known not to reach the end of its axis
     Shapes:  start (), step (), and for an unknown length n () -> (length,)
     Raises:  ShapeError for a negative length
     """
 
     dtype: str
     length: int | None
+    partial: bool = False
     inline = True
 
     def infer_type(self, start: types.TensorType, step: types.TensorType, *n: types.TensorType) -> types.TensorType:

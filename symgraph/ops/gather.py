@@ -10,7 +10,19 @@ import numpy as np
 
 from codegen import ir
 from symgraph.errors import DtypeError, IndexingError, ShapeError
-from symgraph.graph.node import Constant, Example, Op, Operand, Placed, Same, Sized, Variable, Written, as_variable
+from symgraph.graph.node import (
+    Apply,
+    Constant,
+    Example,
+    Op,
+    Operand,
+    Placed,
+    Same,
+    Sized,
+    Variable,
+    Written,
+    as_variable,
+)
 from symgraph.graph.types import Shape, TensorType, broadcast_shapes, format_shape
 from symgraph.ops.creation import Arange, arange, zeros
 from symgraph.ops.elementary import eq, switch
@@ -57,7 +69,9 @@ class Places:
         return tuple(self.arrange(batch, self.kept(x.shape)))
 
     def shape(self, same: Same, x: Sized, indices: Sequence[Sized]) -> list[Variable]:
-        """The lengths of the result; index arrays are declared to have equal lengths."""
+        """The lengths of the result; index arrays are declared to have equal lengths, and some those of their axes."""
+        for k, axis in self.counted(x.variable.type.shape, [i.variable for i in indices]):
+            same(indices[k].shape[0], x.shape[axis])
         batch = broadcast_lengths(same, [(i.shape, i.variable.type.shape) for i in indices])
         return self.arrange(batch, self.kept(x.shape))
 
@@ -72,6 +86,19 @@ class Places:
                 raise IndexingError(
                     f"index {index[wrong][0]} in {{{first_index + k}.name}} is out of range for axis {axis} of {{0}}"
                 )
+
+    def counted(self, shape: Shape, indices: Sequence[Variable]) -> list[tuple[int, int]]:
+        """(number, axis) of each index beside others that counts 0, 1, 2, …: it is taken to reach the end of its axis.
+
+        So x[arange(n), y] picks an element of every row. An index of known length is what it is, and so is one marked
+        as partial.
+        """
+        found = []
+        for k, (axis, i) in enumerate(zip(self.axes, indices, strict=True)):
+            if len(indices) > 1 and _counts_up(i) and not i.owner.op.partial:  # type: ignore[union-attr]
+                if i.type.shape == (None,) and shape[axis] != 1:
+                    found.append((k, axis))
+        return found
 
     def checks(self, x: Sized, indices: Sequence[Sized]) -> Iterable[Variable]:
         """That each index is within its axis."""
@@ -106,6 +133,14 @@ def _counts_up(index: Variable) -> bool:
         return False
     start, step = index.owner.inputs[:2]
     return isinstance(start, Constant) and isinstance(step, Constant) and (start.value, step.value) == (0, 1)
+
+
+def counted(node: Apply) -> list[tuple[Variable, Variable, int]]:
+    """(index, array, axis) for each index of a `Take` or `Scatter` that is taken to reach the end of its axis."""
+    if not isinstance(node.op, (Take, Scatter)):
+        return []
+    x, indices = node.inputs[0], node.inputs[1 if isinstance(node.op, Take) else 2 :]
+    return [(indices[k], x, axis) for k, axis in node.op.places.counted(x.type.shape, indices)]
 
 
 def from_front(i: ir.Expr, n: ir.Expr) -> ir.Expr:

@@ -18,7 +18,7 @@ from symgraph.ops.gather import Places, Scatter, Take
 from symgraph.ops.layout import length
 from symgraph.ops.linalg import Dot, Gemm
 from symgraph.ops.reduce import Sum
-from symgraph.rewrite.layouts import extent, is_zero
+from symgraph.rewrite.layouts import count_to, extent, is_zero, of_shape
 from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
 from symgraph.rewrite.products import elementwise, product, terms
 
@@ -80,7 +80,7 @@ def scatter_all(node: Apply, graph: Graph) -> Variable | None:
     x, y, index = node.inputs[:3]
     if node.op != Scatter(LEADING, True) or not is_zero(x) or not _counts_rows(index, x, graph):
         return None
-    return y if keeps_type(node.output, y) else None
+    return y if keeps_type(node.output, y) else of_shape(y, node.output, graph)
 
 
 @rule(on=Scatter, why="a comparison in a loop that others share is cheaper than a matrix of zeros")
@@ -96,7 +96,7 @@ def one_hot_rows(node: Apply, graph: Graph) -> Variable | None:
     chosen = cast(j, "int64")
     if j.dtype.startswith("i"):
         chosen = switch(chosen < 0, chosen + classes, chosen)
-    hot = eq(chosen.dimshuffle(0, "x"), as_variable_range(classes))
+    hot = eq(chosen.dimshuffle(0, "x"), count_to(classes))
     result = switch(hot, y.dimshuffle(0, "x") if y.ndim else y, as_variable(0, y.dtype))
     return result if keeps_type(node.output, result) else None
 
@@ -115,12 +115,6 @@ def scatter_onto_sum(node: Apply, graph: Graph) -> Variable | None:
                 x = -x
             return made.op(x, -y if is_sub and scattered is node.inputs[1] else y, *indices)
     return None
-
-
-def as_variable_range(n: Variable) -> Variable:
-    """The numbers from 0 to before n, as an int64 vector."""
-    zero, one = as_variable(0), as_variable(1)
-    return Arange("int64", int(n.value))(zero, one) if isinstance(n, Constant) else Arange("int64", None)(zero, one, n)
 
 
 def _scattered(x: Variable) -> tuple[Variable, Variable, Variable] | None:

@@ -9,9 +9,11 @@ from symgraph.graph.traverse import toposort
 from symgraph.ops.creation import arange, shared, zeros
 from symgraph.ops.elementary import exp, sigmoid, sqr, sqrt, tanh
 from symgraph.ops.gather import Places, Scatter, Take
+from symgraph.ops.layout import Length
 from symgraph.ops.linalg import Dot, Gemm, dot
 from symgraph.ops.reduce import Sum
 from symgraph.rewrite.pipeline import rewrite
+from symgraph.variants import refine
 
 RNG = np.random.default_rng(0)
 CELLS = Places((0, 1))
@@ -195,11 +197,21 @@ def test_rows_in_another_order_are_scattered(var, check, rows):
     assert Scatter in ops(*check(scattered(x, y, as_variable(rows), j), values).outputs)
 
 
+def test_rows_that_are_counted_beside_others_are_all_rows(var, check):
+    x, y, j = var("float64", 2), var("float64"), var("int64")
+    values = {x: RNG.normal(size=(4, 3)), y: RNG.normal(size=4), j: [2, 0, -1, 1]}
+    result = check(scattered(x, y, arange(j.shape[0]), j), values, exact=True)
+    assert Scatter not in ops(*result.outputs)
+    picked = check(Take(CELLS)(x * 2, arange(j.shape[0]), j), values, exact=True)
+    (count,) = (node for node in toposort(picked.outputs) if type(node.op) is Length)
+    assert count.inputs == (x,)
+
+
 def test_rows_that_may_be_fewer_are_scattered(var, check):
     x, j = var("float64", 2), var("int64")
     values = {x: RNG.normal(size=(4, 3)), j: [2, 0]}
-    result = check(scattered(x, as_variable(1.5), arange(j.shape[0]), j), values)
-    assert Scatter in ops(*result.outputs)
+    roots, _ = refine([scattered(x, as_variable(1.5), i := arange(j.shape[0]), j)], {}, {i})
+    assert Scatter in ops(*check(roots, values).outputs)
 
 
 def test_sums_of_scattered_rows(var, check):
