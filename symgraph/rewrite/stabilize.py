@@ -8,12 +8,12 @@ from dataclasses import replace
 from symgraph.graph.node import Apply, Variable, as_variable
 from symgraph.ops.axes import DimShuffle
 from symgraph.ops.elementary import abs as absolute
-from symgraph.ops.elementary import exp, expm1, log, log1p, maximum, sigmoid, softplus
+from symgraph.ops.elementary import exp, expm1, log, log1p, maximum, sigmoid, softplus, sub
 from symgraph.ops.gather import Scatter, Take
 from symgraph.ops.indexing import IncSubtensor, Subtensor
 from symgraph.ops.layout import BroadcastTo, Reshape, SpecifyShape
 from symgraph.ops.nn import LogSoftmax, LogSumExp, Softmax, SoftmaxGradient
-from symgraph.ops.reduce import Sum
+from symgraph.ops.reduce import Max, Sum
 from symgraph.rewrite.layouts import is_zero, of_shape
 from symgraph.rewrite.pattern import Graph, Rule, a, b, keeps_type, rule
 from symgraph.rewrite.products import (
@@ -74,7 +74,8 @@ def log_of_softmax(node: Apply, graph: Graph) -> Variable | None:
 
 @rule(on=log, why="above 709.8 (88.7) exp is infinite, and far below all terms are 0; less the largest they are not")
 def log_of_sum_of_exp(node: Apply, graph: Graph) -> Variable | None:
-    """log(sum(exp(x))) over some axes; with new axes of length 1 around the sum too."""
+    """log(sum(exp(x))) over some axes; with new axes of length 1 around the sum too. Not where x is y - max(y) already.
+    """
     (total,) = node.inputs
     order: tuple[int | str, ...] = tuple(range(total.ndim))
     if total.owner is not None and isinstance(total.owner.op, DimShuffle):
@@ -87,10 +88,35 @@ def log_of_sum_of_exp(node: Apply, graph: Graph) -> Variable | None:
         return None
     axes = total.owner.op.axes
     (x,) = inner.inputs
-    if any(x.type.shape[axis] == 0 for axis in axes):
+    if any(x.type.shape[axis] == 0 for axis in axes) or less_its_largest(x, axes) is not None:
         return None
     kept = [axis for axis in range(x.ndim) if axis not in axes]
     return LogSumExp(axes)(x).dimshuffle(*kept).dimshuffle(*order)
+
+
+@rule(on=(Softmax, LogSoftmax), why="it takes the largest off itself")
+def softmax_of_shifted(node: Apply, graph: Graph) -> Variable | None:
+    """softmax(x - max(x)): the largest of the difference is 0, or NaN where that of x is infinite; so are the results.
+    """
+    x = less_its_largest(node.inputs[0], (node.op.axis,))  # type: ignore[attr-defined]
+    return node.op(x) if x is not None and keeps_type(node.inputs[0], x) else None
+
+
+def less_its_largest(x: Variable, axes: tuple[int, ...]) -> Variable | None:
+    """y where x is y - max(y) over these axes, which stay with length 1."""
+    node = elementwise(x)
+    if node is None or node.op.function is not sub:  # type: ignore[attr-defined]
+        return None
+    y, largest = node.inputs
+    order: tuple[int | str, ...] = tuple(range(largest.ndim))
+    if largest.owner is not None and isinstance(largest.owner.op, DimShuffle):
+        order = largest.owner.op.order
+        (largest,) = largest.owner.inputs
+    if largest.owner is None or largest.owner.op != Max(axes) or largest.owner.inputs[0] is not y:
+        return None
+    kept = [axis for axis in range(y.ndim) if axis not in axes]
+    aligned = ["x"] * (y.ndim - len(order)) + list(order)
+    return y if aligned == ["x" if axis in axes else kept.index(axis) for axis in range(y.ndim)] else None
 
 
 # The gradient of softmax --------------------------------------------------------------------------
@@ -138,6 +164,6 @@ def _without(x: Variable, is_divisor: Callable[[Variable], bool]) -> Variable | 
 
 
 STABILIZE = (
-    *LOGISTIC, log_of_softmax, log_of_sum_of_exp, cancel_factors, cancel_in_terms, take_out_factor,
+    *LOGISTIC, log_of_softmax, log_of_sum_of_exp, softmax_of_shifted, cancel_factors, cancel_in_terms, take_out_factor,
     softmax_gradient_of_quotient,
 )  # fmt: skip

@@ -24,6 +24,7 @@ from symgraph.ops.nn import (
     sigmoid_binary_crossentropy,
     softmax,
 )
+from symgraph.ops.reduce import Max
 from symgraph.rewrite.engine import Book, apply_book
 from symgraph.rewrite.pattern import instantiate
 from symgraph.rewrite.pipeline import passes, rewrite
@@ -272,6 +273,29 @@ def test_log_of_a_sum_of_exponentials(var, dtype, axis, keepdims):
     np.testing.assert_allclose(values, scipy.special.logsumexp(wide, axis=axis, keepdims=keepdims), rtol=1e-6)
     if axis in (0, 1):
         np.testing.assert_allclose(slopes, scipy.special.softmax(wide, axis=axis), rtol=1e-5, atol=1e-37)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form, axis", [
+    *[(form, axis) for form in ("logsumexp", "softmax", "log_softmax", "quotient") for axis in (0, 1)],
+    *[(form, axis) for form in ("logsumexp", "quotient") for axis in ((0, 1), None)],
+])  # fmt: skip
+def test_the_largest_is_taken_off_once(var, check, dtype, form, axis):
+    """Where it was taken off by hand, no second one is; to the last bit, also where it is infinite, NaN or shared."""
+    inf, nan = np.inf, np.nan
+    wide = [[0, 1000, -500], [2, 2, 2], [-inf, -inf, -inf], [inf, 1, inf], [nan, 1, 2], [-inf, 3, 3.5], [1e-3, 0, -0.0]]
+    x = var(dtype, 2)
+    shifted = x - x.max(axis=axis, keepdims=True)
+    built = {
+        "logsumexp": lambda: log(exp(shifted).sum(axis=axis, keepdims=True)) + x.max(axis=axis, keepdims=True),
+        "softmax": lambda: softmax(shifted, axis=axis),
+        "log_softmax": lambda: log_softmax(shifted, axis=axis),
+        "quotient": lambda: exp(shifted) / exp(shifted).sum(axis=axis, keepdims=True),
+    }[form]()
+    for rows in (slice(None), slice(0, 2), slice(5, 7), slice(2, 3), slice(1, 2)):
+        with np.errstate(all="ignore"):
+            result = check(built, {x: np.array(wide[rows])}, exact=True)
+        assert sum(isinstance(node.op, Max) for node in toposort(result.outputs)) == 1
 
 
 def test_log_of_a_sum_of_exponentials_of_infinities(var):
