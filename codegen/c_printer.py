@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from codegen import ir
 from codegen.dtypes import c_type, literal
@@ -25,6 +26,7 @@ from codegen.operations import (
     spelling,
 )
 from codegen.runtime import is_routine, routines, take_blas
+from codegen.threads import DECLARATIONS, take_threads
 from codegen.visit import expressions, free_variables, statements, walk
 
 INDENT = "    "
@@ -93,18 +95,23 @@ def print_program(program: ir.Program) -> str:
     """
     bodies = [program.plan, program.run, *(kernel.body for kernel in program.kernels)]
     entries = [_plan(program), _run(program)]
+    called = _called_routines(bodies)
+    threaded = bool(called) or any(isinstance(s, ir.InBlocks) for s in statements(program.run))
     parts = [
         comment(program.comment or program.name),
         _HEADER,
         *([_PLAIN] if any("\nSG_PLAIN\n" in part for part in entries) else []),
         *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
+        *([DECLARATIONS] if threaded else []),
         *_helpers(bodies),
-        *routines(_called_routines(bodies), program.name),
+        *routines(called, program.name),
         *(_kernel(kernel) for kernel in program.kernels),
         *entries,
     ]
     if program.uses_blas:
         parts.append(take_blas(program.name))
+    if threaded:
+        parts.append(take_threads(program.name))
     return _with_own_lines("\n\n".join(parts) + "\n", program.name)
 
 
@@ -317,12 +324,31 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Store(buffer, offset, value):
                 place = f"{buffer.name}[{expression(offset)}]"
                 yield f"{pad}{_update(place, ir.Load(buffer.dtype, buffer, offset), value)};"
-            case ir.For(index, extent, inner, simd, sums):
+            case ir.For(index, extent, inner, simd, sums, start):
                 if simd:
                     yield f"{pad}SG_LANES(omp simd{''.join(f' reduction({op}:{v.name})' for op, v in sums)})"
                 i = index.name
-                yield f"{pad}for (int64_t {i} = 0; {i} < {_inside(extent, ADDITION)}; ++{i}) {{"
+                yield f"{pad}for (int64_t {i} = {expression(start)}; {i} < {_inside(extent, ADDITION)}; ++{i}) {{"
                 yield from _lines(inner, depth + 1)
+                yield f"{pad}}}"
+            case ir.Runs(loop, length, before, after):
+                start, extent = expression(loop.start), loop.extent
+                if isinstance(extent, ir.Literal) and extent.value <= length:
+                    yield from _lines((*before, loop, *after), depth)
+                else:
+                    one = replace(loop, start=_RUN, extent=_END)
+                    yield f"{pad}for (int64_t run = {start}; run < {_inside(extent, ADDITION)}; run += {length}) {{"
+                    last = _inside(extent, ADDITION)
+                    yield f"{pad}{INDENT}const int64_t end = {last} - run < {length} ? {last} : run + {length};"
+                    yield from _lines((*before, one, *after), depth + 1)
+                    yield f"{pad}}}"
+            case ir.InBlocks(extent, work, call, rest):
+                yield f"{pad}{{"
+                count = f"sg_blocks({_inside(extent, ASSIGNMENT)}, {_inside(work, ASSIGNMENT)})"
+                yield f"{pad}{INDENT}const int64_t blocks = {count};"
+                head = f"{pad}{INDENT}SG_IN_BLOCKS({_inside(extent, ASSIGNMENT)}, {call.name}("
+                yield from _wrapped(head, [_argument(a) for a in call.args], "))")
+                yield from _lines(rest, depth + 1)
                 yield f"{pad}}}"
             case ir.If(condition, (ir.Fail(code),), ()):
                 yield f"{pad}if ({expression(condition)})"
@@ -359,6 +385,7 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 raise TypeError(f"{type(stmt).__name__} should have been lowered before printing")
 
 
+_RUN, _END = ir.Var(ir.INDEX, "run"), ir.Var(ir.INDEX, "end")
 _UPDATES = {"add": "+=", "sub": "-=", "mul": "*="}
 
 

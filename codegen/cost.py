@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from codegen import ir
@@ -80,11 +80,11 @@ class Cost:
         return f"{self.operations} operations; {self.read} bytes read, {self.written} written"
 
 
-def cost(body: Iterable[ir.Stmt], kernels: Mapping[str, ir.Kernel]) -> Cost:
-    """The cost of statements, calls of `kernels` and of matrix products included."""
+def cost(body: Iterable[ir.Stmt], kernels: Mapping[str, ir.Kernel], small: Container[str] = ()) -> Cost:
+    """The cost of statements, calls of `kernels` and of matrix products included; `small` arrays stay in the cache."""
     meter = _Meter(kernels)
     meter.count(body, {}, ())
-    return meter.total()
+    return meter.total(small)
 
 
 class _Meter:
@@ -96,8 +96,8 @@ class _Meter:
         self.read: dict[tuple[str, str], Polynomial] = {}
         self.written: dict[tuple[str, str], Polynomial] = {}
 
-    def total(self) -> Cost:
-        return Cost(self.operations, _bytes(self.read), _bytes(self.written))
+    def total(self, small: Container[str]) -> Cost:
+        return Cost(self.operations, _bytes(self.read, small), _bytes(self.written, small))
 
     def count(self, body: Iterable[ir.Stmt], known: Mapping[str, Polynomial], loops: Loops) -> None:
         """Count statements inside `loops`; `known` tells what parameters stand for."""
@@ -107,7 +107,14 @@ class _Meter:
         for stmt in body:
             match stmt:
                 case ir.For(index, extent, inner):
-                    self.count(inner, known, (*loops, (index.name, _extent(extent, known))))
+                    trips = _extent(extent, known) + number(-1) * _extent(stmt.start, known)
+                    self.count(inner, known, (*loops, (index.name, trips)))
+                case ir.Runs(loop):
+                    self.count([loop], known, loops)
+                case ir.InBlocks(extent, _, call, rest):
+                    whole = {ir.FIRST.name: ZERO, ir.LAST.name: _extent(extent, known)}
+                    self.count([call], {**known, **whole}, loops)
+                    self.count(rest, {**known, ir.BLOCKS.name: ONE}, loops)
                 case ir.If(condition, inner, orelse):
                     self._expression(condition, loops, times)
                     self.count(inner, known, loops)
@@ -193,10 +200,11 @@ def _note(table: dict[tuple[str, str], Polynomial], buffer: ir.Buffer, elements:
     table[key] = elements if len(max(elements.terms, default=())) >= len(max(known.terms, default=())) else known
 
 
-def _bytes(table: Mapping[tuple[str, str], Polynomial]) -> Polynomial:
+def _bytes(table: Mapping[tuple[str, str], Polynomial], small: Container[str]) -> Polynomial:
     total = ZERO
-    for (_, dtype), elements in table.items():
-        total += number(itemsize(dtype)) * elements
+    for (name, dtype), elements in table.items():
+        if name not in small:
+            total += number(itemsize(dtype)) * elements
     return total
 
 

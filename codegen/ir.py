@@ -154,7 +154,7 @@ class Store(Stmt):
 
 @dataclass(frozen=True)
 class For(Stmt):
-    """`body` for index = 0 … extent-1, in order; `simd` if iterations may run as vector lanes.
+    """`body` for index = start … extent-1, in order; `simd` if iterations may run as vector lanes.
 
     `sums` names the mutable locals that the lanes may accumulate apart and combine at the end: (operator, variable).
     """
@@ -164,6 +164,17 @@ class For(Stmt):
     body: tuple[Stmt, ...]
     simd: bool = False
     sums: tuple[tuple[str, Var], ...] = ()
+    start: Expr = Literal(INDEX, 0)
+
+
+@dataclass(frozen=True)
+class Runs(Stmt):
+    """A loop in runs of at most `length` iterations, each with statements `before` and `after` it."""
+
+    loop: For
+    length: int
+    before: tuple[Stmt, ...]
+    after: tuple[Stmt, ...]
 
 
 @dataclass(frozen=True)
@@ -189,6 +200,24 @@ class Call(Stmt):
 
     name: str
     args: tuple[Expr | Pointer, ...]
+
+
+FIRST, LAST = Var(INDEX, "first"), Var(INDEX, "last")  # the first index of a block, and one behind its last
+BLOCK, BLOCKS = Var(INDEX, "block"), Var(INDEX, "blocks")  # the number of a block, and how many there are
+
+
+@dataclass(frozen=True)
+class InBlocks(Stmt):
+    """`call` for every block of 0 … extent-1, in any order and perhaps by several threads; then `rest`.
+
+    The call may use FIRST, LAST and BLOCK, the rest BLOCKS. There are at most `threads.MOST_BLOCKS`, and fewer where
+    `work`, about the number of operations, is small.
+    """
+
+    extent: Expr
+    work: Expr
+    call: Call
+    rest: tuple[Stmt, ...] = ()
 
 
 @dataclass(frozen=True)

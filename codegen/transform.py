@@ -66,6 +66,8 @@ def share_kernels(kernels: Sequence[ir.Kernel], run: Sequence[ir.Stmt]) -> tuple
                 return replace(stmt, name=stands_for.get(name, name))
             case ir.Timed(_, body):
                 return replace(stmt, body=tuple(map(redirected, body)))
+            case ir.InBlocks(_, _, call, rest):
+                return replace(stmt, call=redirected(call), rest=tuple(map(redirected, rest)))
         return stmt
 
     return list(kept.values()), list(map(redirected, run))
@@ -111,10 +113,13 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 return replace(s, var=var(v), value=expr(value))
             case ir.Store(b, offset, value):
                 return replace(s, buffer=buffer(b), offset=expr(offset), value=expr(value))
-            case ir.For(index, extent, body, _, sums):
+            case ir.For(index, extent, body, _, sums, start):
                 inner = tuple(map(stmt, body))
                 sums = tuple((operator, var(v)) for operator, v in sums)
-                return replace(s, index=var(index), extent=expr(extent), body=inner, sums=sums)
+                return replace(s, index=var(index), extent=expr(extent), body=inner, sums=sums, start=expr(start))
+            case ir.Runs(loop, _, before, after):
+                first, inner = tuple(map(stmt, before)), stmt(loop)
+                return replace(s, loop=inner, before=first, after=tuple(map(stmt, after)))
             case ir.If(condition, body, orelse):
                 inner, other = tuple(map(stmt, body)), tuple(map(stmt, orelse))
                 return replace(s, condition=expr(condition), body=inner, orelse=other)

@@ -160,6 +160,12 @@ class _Checker:
                 self._value(value, buffer.dtype, buffer.name)
             case ir.For():
                 self._loop(stmt)
+            case ir.Runs(loop, length, before, after):
+                if self.top or length < 1:
+                    self._fail("only a kernel has runs, and a run has iterations", LOOPS)
+                self._block((*before, loop, *after))
+            case ir.InBlocks(extent, work, call, rest):
+                self._in_blocks(extent, work, call, rest)
             case ir.If(condition, body, orelse):
                 self._value(condition, "bool", "a condition")
                 self._block(body)
@@ -191,7 +197,24 @@ class _Checker:
             case _:
                 self._fail("no such statement", LOOPS)
 
+    def _in_blocks(self, extent: ir.Expr, work: ir.Expr, call: ir.Call, rest: Sequence[ir.Stmt]) -> None:
+        if not self.top:
+            self._fail("a kernel is itself split into blocks", LOOPS)
+        self._index(extent, "an extent")
+        self._index(work, "an amount of work")
+        self.scopes.append([])
+        own = (ir.FIRST, ir.LAST, ir.BLOCK, ir.BLOCKS)
+        for var in own:
+            self._declare(var)
+        self._stmt(call)
+        for var in own[:3]:
+            del self.scalars[var.name]
+        self._block(rest)
+        self.scopes.pop()
+        del self.scalars[ir.BLOCKS.name]
+
     def _loop(self, loop: ir.For) -> None:
+        self._index(loop.start, "a start")
         self._index(loop.extent, "an extent")
         if loop.index.dtype != ir.INDEX:
             self._fail(f"the index {loop.index.name} is {loop.index.dtype}", LOOPS)

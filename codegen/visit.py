@@ -78,7 +78,10 @@ def with_expressions(stmt: ir.Stmt, change: Callable[[ir.Expr], ir.Expr]) -> ir.
         case ir.Store(_, offset, value):
             return replace(stmt, offset=change(offset), value=change(value))
         case ir.For(_, extent, body):
-            return replace(stmt, extent=change(extent), body=inner(body))
+            return replace(stmt, extent=change(extent), body=inner(body), start=change(stmt.start))
+        case ir.Runs(loop, _, before, after):
+            (changed,) = inner([loop])
+            return replace(stmt, loop=changed, before=inner(before), after=inner(after))
         case ir.If(condition, body, orelse):
             return replace(stmt, condition=change(condition), body=inner(body), orelse=inner(orelse))
         case ir.Call(_, args):
@@ -94,6 +97,11 @@ def statements(body: Iterable[ir.Stmt]) -> Iterator[ir.Stmt]:
         match stmt:
             case ir.For(_, _, inner):
                 yield from statements(inner)
+            case ir.Runs(loop, _, before, after):
+                yield from statements((*before, loop, *after))
+            case ir.InBlocks(_, _, call, rest):
+                yield call
+                yield from statements(rest)
             case ir.If(_, inner, orelse):
                 yield from statements(inner)
                 yield from statements(orelse)
@@ -109,7 +117,9 @@ def operands(stmt: ir.Stmt) -> tuple[ir.Expr | ir.Pointer, ...]:
         case ir.Store(_, offset, value):
             return (offset, value)
         case ir.For(_, extent):
-            return (extent,)
+            return (stmt.start, extent)
+        case ir.InBlocks(extent, work):
+            return (extent, work)
         case ir.If(condition):
             return (condition,)
         case ir.Call(_, args):
@@ -161,5 +171,7 @@ def free_variables(body: Iterable[ir.Stmt]) -> list[ir.Var]:
             defined.add(stmt.var.name)
         elif isinstance(stmt, ir.For):
             defined.add(stmt.index.name)
+        elif isinstance(stmt, ir.InBlocks):
+            defined |= {v.name for v in (ir.FIRST, ir.LAST, ir.BLOCK, ir.BLOCKS)}
     found = (e for e in expressions(body) if isinstance(e, ir.Var) and e.name not in defined)
     return list(dict.fromkeys(found))

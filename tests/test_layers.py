@@ -86,6 +86,8 @@ symgraph/lower/shapes
 symgraph/lower/elements
 symgraph/lower/regions
 symgraph/lower/parts
+symgraph/lower/lanes
+symgraph/lower/blocks
 symgraph/lower/loops
 symgraph/lower/buffers
 symgraph/lower/decisions

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from codegen import ir
 from codegen.c_printer import expression
+from codegen.dtypes import itemsize
+from codegen.threads import MOST_BLOCKS
 from symgraph.graph.node import Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.types import TensorType
+from symgraph.lower.blocks import Share
 from symgraph.lower.buffers import ALIGNMENT, Layout
 from symgraph.lower.elements import Elements, is_one
 from symgraph.lower.names import Names
@@ -41,6 +44,7 @@ class Arrays:
         self.shapes = elements.shapes
         self.names = names
         self._buffers = dict(arguments)
+        self._shares: list[tuple[ir.Buffer, int]] = []  # arrays that have a row for every block, and their slots
         for x in schedule.stored:
             if x in layout.slot_of:
                 self.of(x)
@@ -60,6 +64,20 @@ class Arrays:
         self._buffers[x] = ir.Buffer(self.names.fresh(x.name, "t"), x.dtype, writable)
         return self._buffers[x]
 
+    def place_shares(self, shares: Sequence[Share]) -> None:
+        """Find room for what the blocks of one nest leave; the next nest may have the same, for they run in turn."""
+        slots = self.layout.slots
+        free = sorted({number for _, number in self._shares})
+        for share in shares:
+            size = multiply(share.count, ir.index(MOST_BLOCKS * itemsize(share.array.dtype)))
+            number = next((k for k in free if slots[k] == size), None)
+            if number is None:
+                number = len(slots)
+                slots.append(size)
+            else:
+                free.remove(number)
+            self._shares.append((share.array, number))
+
     def placed(self, x: Variable, placement: Placement | None = None) -> PlacedArray:
         """A value as an op's `loops` see it."""
         return PlacedArray(self, x, placement or Placement(x, ZERO))
@@ -72,6 +90,7 @@ class Arrays:
         for x, number in self.layout.slot_of.items():
             if x not in self.layout.shares:
                 out.append(ir.Place(self.of(x), "workspace", starts[number]))
+        out += [ir.Place(array, "workspace", starts[number]) for array, number in self._shares]
         for x, placement in self.schedule.aliases.items():
             if x in self._buffers:
                 out.append(ir.Place(self._buffers[x], self.of(placement.base).name, placement.offset))

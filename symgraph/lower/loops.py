@@ -8,12 +8,15 @@ for the next pass over them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import reduce
 
 from codegen import ir
-from codegen.operations import REDUCTIONS, identity
-from codegen.visit import children, free_variables, rebuild, walk
+from codegen.operations import identity
+from codegen.threads import BLOCK_WORK
+from codegen.visit import buffers, children, free_variables, rebuild, walk
 from symgraph.graph.node import Apply, Variable
+from symgraph.lower.blocks import OUTERMOST, ZERO, Share, can_be_split, halves, is_shared
 from symgraph.lower.elements import (
     LOOP_DEPTH,
     LOOP_INDICES,
@@ -23,8 +26,21 @@ from symgraph.lower.elements import (
     loop_index,
     squeeze,
 )
+from symgraph.lower.lanes import loop
 from symgraph.lower.names import Names
-from symgraph.lower.parts import BEST_SO_FAR, EXTREMES, Accumulation, Sink, Value, Write, finish, start, take_in
+from symgraph.lower.parts import (
+    BEST_SO_FAR,
+    EXTREMES,
+    Accumulation,
+    Sink,
+    Value,
+    Write,
+    carried,
+    combine,
+    finish,
+    start,
+    take_in,
+)
 from symgraph.lower.regions import Region, add, multiply
 
 # Worth keeping for the next pass over a row, rather than computing again.
@@ -34,7 +50,7 @@ EXPENSIVE = frozenset(
     arctanh erf erfc gamma gammaln psi polygamma sigmoid
     """.split()
 )
-LANES = {"add": "+", "mul": "*", "maximum": "max", "minimum": "min", "and": "&", "or": "|"}  # as OpenMP combines them
+EXPENSIVE_WORK = 16  # such a function in additions
 DEEPEST_EXPRESSION = 12  # operations inside each other; beyond, a part gets a local of its own
 LARGEST_ROW = 4096  # elements that are kept for the next pass; they should not leave the first cache
 
@@ -50,11 +66,18 @@ class Kept:
 
 @dataclass
 class Nest:
-    """A kernel and the values behind its parameters."""
+    """The kernel of a nest, and what is behind the names of its arrays.
+
+    In blocks it runs from FIRST to LAST of the `extent` of its outermost loop, and `rest` is what comes after; `work`
+    is about the number of operations.
+    """
 
     kernel: ir.Kernel
-    arrays: list[Variable] = field(default_factory=list)
-    sizes: list[ir.Var] = field(default_factory=list)
+    arrays: Mapping[str, Variable]
+    shares: Sequence[Share] = ()
+    extent: ir.Expr | None = None
+    work: ir.Expr | None = None
+    rest: ir.Kernel | None = None
 
 
 def build_nest(
@@ -95,6 +118,7 @@ class _NestBuilder:
         self.shapes = elements.shapes
         self.buffer_names = buffer_names
         self.in_place = in_place
+        self.outer_names = names
         self.names = Names(names)
         self.bodies = {n: bodies[n] for n in region.nodes}
         self.made = {n.output for n in region.nodes}
@@ -103,7 +127,7 @@ class _NestBuilder:
         self.loads: dict[ir.Element, Value] = {}
         self.sinks: list[Sink] = []
         self.buffers: dict[Variable, ir.Buffer] = {}
-        self.init: list[ir.Stmt] = []
+        self.scattered: dict[Write, tuple[Variable, ...]] = {}  # what is added to in memory, and its lengths
         self.count = 0
         self.kept: dict[Value, Kept] = {}
         self.passes: list[int] = []  # the pass that is being put together, and those around it
@@ -111,10 +135,7 @@ class _NestBuilder:
         self.flat = len(region.domain) > 1 and self._is_flat()
         self.extents = [elements.size(n) for n in region.domain]
         if self.flat:
-            product: ir.Expr = ir.index(1)
-            for extent in self.extents:
-                product = multiply(product, extent)
-            self.extents = [product]
+            self.extents = [reduce(multiply, self.extents)]
 
     def build(self, name: str) -> Nest:
         targets = {self.in_place.get(x, x) for x in self.stored}
@@ -123,13 +144,60 @@ class _NestBuilder:
             self._add(node)
         self._count_uses()
         self._break_up()
-        self._schedule(0, list(self.sinks), set())
+        trial = self._schedule(0, list(self.sinks), set())
         rows = self._keep_rows()
-        body = [*rows, *self.init, *self._schedule(0, list(self.sinks), set())]
-        arrays = list(self.buffers)
+        work = self._work()
+        if _is_little(work) or not can_be_split(trial, self.sinks):
+            body = [*rows, *self._cleared(), *self._schedule(0, list(self.sinks), set())]
+            return Nest(self._kernel(name, body), self._arrays())
+        return self._in_blocks(name, rows, work)
+
+    def _in_blocks(self, name: str, rows: Sequence[ir.Stmt], work: ir.Expr) -> Nest:
+        """The nest as a kernel that does a block, and one that does the rest."""
+        sums = [s for s in self.sinks if isinstance(s, Accumulation) and s.complete == 0]
+        shares: dict[ir.Var | ir.Buffer, Share] = {}
+        for sink in sums:
+            for _, var in carried(sink):
+                shares[var] = self._share(f"{sink.name}_of_block", var.dtype, ir.index(1))
+        gathered = []
+        for sink in self.scattered:
+            if is_shared(sink):
+                share = shares[sink.buffer] = self._share(
+                    f"{sink.buffer.name}_of_block", sink.buffer.dtype, self._count(self.scattered[sink])
+                )
+                gathered.append((sink.kind, sink.buffer, share.array))
+                sink.buffer = share.array
+        cleared = self._cleared(ir.FIRST, ir.LAST)
+        outside = self._schedule(0, list(self.sinks), set())
+        split = halves(rows, cleared, outside, sums, shares, gathered)
+        rest = self._kernel(f"{name}_rest", split.rest) if split.rest else None
+        return Nest(
+            self._kernel(name, split.block), self._arrays(), list(shares.values()), self.extents[0], work, rest
+        )
+
+    def _kernel(self, name: str, body: Sequence[ir.Stmt]) -> ir.Kernel:
+        used = {b.name: b for b in buffers(body)}
+        known = {b.name: b for b in self.buffers.values()}
+        arrays = [known.get(name, b) for name, b in used.items()]
+        order = {name: k for k, name in enumerate(known)}
+        arrays.sort(key=lambda b: order.get(b.name, len(order)))
         sizes = [v for v in free_variables(body) if not is_loop_index(v)]
-        kernel = ir.Kernel(name, (*self.buffers.values(), *sizes), tuple(body))
-        return Nest(kernel, arrays, sizes)
+        return ir.Kernel(name, (*arrays, *sizes), tuple(body))
+
+    def _arrays(self) -> dict[str, Variable]:
+        return {buffer.name: x for x, buffer in self.buffers.items()}
+
+    def _share(self, name: str, dtype: str, count: ir.Expr) -> Share:
+        return Share(ir.Buffer(self.outer_names.fresh(name), dtype, True), count)
+
+    def _work(self) -> ir.Expr:
+        """About how many operations the nest does: those of its innermost iterations."""
+        deepest = len(self.extents)
+        expressions = [v.expr for v in (*self.values.values(), *self.loads.values()) if v and v.depth == deepest]
+        expressions += [s.reduction.body for s in self.sinks if isinstance(s, Accumulation) and s.depth == deepest]
+        expressions += [s.expr for s in self.sinks if isinstance(s, Write) and s.depth == deepest]
+        each = sum(EXPENSIVE_WORK if _is_expensive(e) else 1 for root in expressions for e in walk(root))
+        return multiply(reduce(multiply, self.extents), ir.index(each)) if self.extents else ZERO
 
     # -- what there is to do
 
@@ -185,16 +253,26 @@ class _NestBuilder:
         index = iter(kept)
         offset = self._offset(x, tuple(ir.index(0) if is_one(n) else next(index) for n in lengths))
         buffer = self._buffer(self.in_place.get(x, x))
-        start: ir.Stmt = ir.Store(buffer, self._offset(x, loop_index(lengths)), identity(reduction.kind, x.dtype))
-        for axis in reversed(range(len(kept))):
-            start = ir.For(
-                LOOP_INDICES[axis], self.elements.size(squeeze(lengths)[axis]), (start,), simd=axis == len(kept) - 1
-            )
-        self.init.append(start)
-        self.sinks.append(
-            Write(self._next(), self._depth(depth), buffer, offset, term, needs, x.origin, REDUCTIONS[reduction.kind])
-        )
+        sink = Write(self._next(), self._depth(depth), buffer, offset, term, needs, x.origin, reduction.kind)
+        self.sinks.append(sink)
+        self.scattered[sink] = squeeze(lengths)
         self.values[x] = None
+
+    def _cleared(self, first: ir.Expr = ZERO, last: ir.Expr | None = None) -> list[ir.Stmt]:
+        """What sets the arrays that are added to, or the part of them that belongs to a block."""
+        out: list[ir.Stmt] = []
+        for sink, lengths in self.scattered.items():
+            start, end = ZERO, self._count(lengths)
+            if last is not None and not is_shared(sink):
+                row = self._count(lengths[1:])
+                start, end = multiply(first, row), multiply(last, row)
+            store = ir.Store(sink.buffer, OUTERMOST, identity(sink.kind, sink.buffer.dtype))
+            out.append(ir.For(OUTERMOST, end, (store,), simd=True, start=start))
+        return out
+
+    def _count(self, lengths: Sequence[Variable]) -> ir.Expr:
+        """The number of elements of an array with these lengths."""
+        return reduce(multiply, [self.elements.size(n) for n in lengths], ir.index(1))
 
     def _resolve(self, expr: ir.Expr, needs: list[Value | Accumulation]) -> ir.Expr:
         """The expression with elements replaced by locals of the nest or loads; what it needs is added to `needs`."""
@@ -326,7 +404,7 @@ class _NestBuilder:
                 self.passes.append(self._next())
                 body = tuple(self._schedule(depth + 1, ready, visible))
                 self.passes.pop()
-                out.append(_loop(depth, self.extents[depth], body, ready))
+                out.append(loop(depth, self.extents[depth], body, ready, self.names))
                 out += [stmt for sink in finished for stmt in finish(sink)]
                 visible.update(finished)
             handled = {*here, *ready}
@@ -383,9 +461,9 @@ class _NestBuilder:
     def _do(self, sink: Sink) -> list[ir.Stmt]:
         if isinstance(sink, Write):
             expr = self._written_out(sink.expr, sink)
-            if sink.combine:
+            if sink.kind:
                 old = ir.Load(sink.buffer.dtype, sink.buffer, sink.offset)
-                expr = ir.Operation(sink.buffer.dtype, sink.combine, (old, expr))
+                expr = combine(sink.kind, old, expr)
             return [ir.Store(sink.buffer, sink.offset, expr)]
         return take_in(sink, self._written_out(sink.reduction.body, sink), self.flat)
 
@@ -453,6 +531,15 @@ class _NestBuilder:
         return True
 
 
+def _is_little(work: ir.Expr) -> bool:
+    """Whether it is known that there is only one block's work."""
+    return isinstance(work, ir.Literal) and int(work.value) < 2 * BLOCK_WORK
+
+
+def _is_expensive(e: ir.Expr) -> bool:
+    return isinstance(e, ir.Operation) and e.name in EXPENSIVE
+
+
 def _levels(e: ir.Expr) -> int:
     """How deep operations stand inside each other."""
     return max(map(_levels, children(e)), default=-1) + 1
@@ -461,15 +548,3 @@ def _levels(e: ir.Expr) -> int:
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
     """How many first elements two sequences share."""
     return next((k for k, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
-
-
-def _loop(depth: int, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequence[Sink]) -> ir.For:
-    """A loop; if it is innermost and its iterations may run side by side, a vector loop."""
-    index = LOOP_INDICES[depth]
-    carried = [s for s in sinks if isinstance(s, Accumulation) and s.complete <= depth]
-    plain = all(isinstance(s, (ir.Declare, ir.Assign, ir.Store, ir.SourceLine)) for s in body)
-    moves = all(index in set(walk(s.offset)) for s in sinks if isinstance(s, Write))
-    simd = plain and moves and all(s.reduction.kind in LANES for s in carried)
-    sums = [(LANES[s.reduction.kind], s.var) for s in carried] if simd else []
-    sums += [("|", s.aside) for s in carried if simd and s.avoids_nan]
-    return ir.For(index, extent, body, simd, tuple(sums))

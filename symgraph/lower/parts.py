@@ -120,7 +120,7 @@ def take_in(sink: Accumulation, term: ir.Expr, flat: bool) -> list[ir.Stmt]:
     if sink.avoids_nan:
         return _compare(sink, term)
     if reduction.kind in REDUCTIONS:
-        return [ir.Assign(sink.var, ir.Operation(sink.var.dtype, REDUCTIONS[reduction.kind], (sink.var, term)))]
+        return [ir.Assign(sink.var, combine(reduction.kind, sink.var, term))]
     better = _operation("gt" if reduction.kind == "argmax" else "lt", sink.term, sink.aside)
     if c_type(term.dtype).kind == "f":
         first_nan = _operation("logical_and", _operation("isnan", sink.term), _not(_operation("isnan", sink.aside)))
@@ -157,14 +157,11 @@ def finish(sink: Accumulation) -> list[ir.Stmt]:
 
 
 def carried(sink: Accumulation) -> tuple[tuple[str, ir.Var], ...]:
-    """The locals that a reduction goes on with from term to term, each with the reduction that combines two of them."""
+    """The locals that a reduction goes on with from term to term, each with the kind that combines two of them."""
     assert sink.reduction.kind not in BEST_SO_FAR, "a position is not combined from parts"
-    return ((sink.reduction.kind, sink.var), *((("maximum", sink.aside),) if sink.avoids_nan else ()))
+    return ((sink.reduction.kind, sink.var), *((("seen", sink.aside),) if sink.avoids_nan else ()))
 
 
-def merge(kind: str, var: ir.Var, other: ir.Expr) -> ir.Stmt:
-    """`other`, which came of other terms, taken into `var`."""
-    if kind in EXTREMES:  # neither is a NaN
-        order = (var, other) if kind == "maximum" else (other, var)
-        return ir.Assign(var, ir.Select(var.dtype, _operation("lt", *order), other, var))
-    return ir.Assign(var, ir.Operation(var.dtype, REDUCTIONS[kind], (var, other)))
+def combine(kind: str, old: ir.Expr, new: ir.Expr) -> ir.Expr:
+    """What a reduction of a kind, or a note of what was seen, makes of two parts."""
+    return ir.Operation(old.dtype, "bitwise_or" if kind == "seen" else REDUCTIONS[kind], (old, new))

@@ -146,9 +146,9 @@ class _Lowering:
                 run += self._deliver(new, self.buffers[s])
         definitions, workspace_position = self.arrays.definitions(self.sizes)
         described = tuple(self._result(x, s) for x, s in zip(wanted, replaces, strict=True))
-        kernels, run = share_kernels([step.kernel for step in steps if step.kernel is not None], [*definitions, *run])
-        told = {step.name: step for step in steps}
-        kernels = [replace(k, comment=f"{told[k.name].text}\n{told[k.name].cost}") for k in kernels]
+        kernels, run = share_kernels([kernel for step in steps for kernel in step.kernels], [*definitions, *run])
+        told = {kernel.name: _told(step, k) for step in steps for k, kernel in enumerate(step.kernels)}
+        kernels = [replace(kernel, comment=told[kernel.name]) for kernel in kernels]
         fields = self._fields(wanted, results)
         taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
         title, *rest = comment.split("\n")
@@ -288,6 +288,11 @@ def _memory(x: Variable) -> Variable:
     while x.owner is not None and (x.owner.op.alias or x.owner.op.inline) and x.owner.inputs:
         x = x.owner.inputs[0]
     return x
+
+
+def _told(step: Step, number: int) -> str:
+    """What a kernel of a step does, for the reader."""
+    return f"{step.text}\n{step.cost}" if number == 0 else f"What {step.name} leaves to do when all blocks are done."
 
 
 def _uses_blas(bodies: Sequence[Sequence[ir.Stmt]]) -> bool:

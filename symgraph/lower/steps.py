@@ -13,9 +13,9 @@ from codegen.transform import lift_offsets
 from codegen.visit import buffers, free_variables
 from symgraph.graph.node import Apply, Variable
 from symgraph.lower.arrays import ZERO, Arrays, PlacedArray
-from symgraph.lower.loops import build_nest
+from symgraph.lower.loops import Nest, build_nest
 from symgraph.lower.names import Names
-from symgraph.lower.regions import LoopStep, Region
+from symgraph.lower.regions import LoopStep, Region, multiply
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Step:
     name: of the kernel or routine in C
     kind: "nest" for values fused in common loops, "loops" for an op that brings its own, "call" for a library routine
     made: the variables it computes, in order; `stored`: those of them that go to memory
-    body: its statements in the main function; `kernel`: what they call, unless that is a routine
+    body: its statements in the main function; `kernels`: what they call, unless that is a routine
     """
 
     name: str
@@ -33,8 +33,9 @@ class Step:
     made: tuple[Variable, ...]
     stored: tuple[Variable, ...]
     body: tuple[ir.Stmt, ...]
-    kernel: ir.Kernel | None
+    kernels: tuple[ir.Kernel, ...]
     arrays: Arrays = field(repr=False, compare=False)
+    shares: frozenset[str] = frozenset()  # the arrays in which blocks leave their shares of sums
 
     @cached_property
     def text(self) -> str:
@@ -44,7 +45,7 @@ class Step:
     @cached_property
     def cost(self) -> Cost:
         """Operations and bytes."""
-        return cost(self.body, {self.kernel.name: self.kernel} if self.kernel is not None else {})
+        return cost(self.body, {kernel.name: kernel for kernel in self.kernels}, self.shares)
 
 
 class StepWriter:
@@ -62,15 +63,15 @@ class StepWriter:
             made = tuple(n.output for n in nodes_of(planned))
             stored = tuple(x for x in made if x in self.schedule.stored)
             if isinstance(planned, Region):
-                kernel, body = self._nest(planned, stored)
-                yield Step(kernel.name, "nest", made, stored, tuple(body), kernel, self.arrays)
+                kernels, body, shares = self._nest(planned, stored)
+                yield Step(kernels[0].name, "nest", made, stored, tuple(body), tuple(kernels), self.arrays, shares)
             else:
                 own, body = self._call(planned.node)
                 name = next(s.name for s in body if isinstance(s, ir.Call))
                 kind = "call" if own is None and is_routine(name) else "loops"
-                yield Step(name, kind, made, stored, tuple(body), own, self.arrays)
+                yield Step(name, kind, made, stored, tuple(body), () if own is None else (own,), self.arrays)
 
-    def _nest(self, region: Region, stored: Sequence[Variable]) -> tuple[ir.Kernel, list[ir.Stmt]]:
+    def _nest(self, region: Region, stored: Sequence[Variable]) -> tuple[list[ir.Kernel], list[ir.Stmt], frozenset[str]]:
         nest = build_nest(
             region,
             self.schedule.bodies,
@@ -82,12 +83,30 @@ class StepWriter:
             names=self.names,
             lines=self.lines,
         )
-        kernel, starts = lift_offsets(nest.kernel)
+        self.arrays.place_shares(nest.shares)
+        kernels = [nest.kernel] if nest.rest is None else [nest.kernel, nest.rest]
+        made = [self._called(k, nest) for k in kernels]
+        call, *rest = [call for _, call in made]
+        body = call if nest.extent is None else ir.InBlocks(nest.extent, nest.work, call, tuple(rest))
+        return [kernel for kernel, _ in made], [body], frozenset(share.array.name for share in nest.shares)
+
+    def _called(self, kernel: ir.Kernel, nest: Nest) -> tuple[ir.Kernel, ir.Call]:
+        """A kernel of a nest and its call in the main function."""
+        kernel, starts = lift_offsets(kernel)
         used = free_variables(kernel.body)
         kernel = replace(kernel, params=tuple(p for p in kernel.params if isinstance(p, ir.Buffer) or p in used))
-        found = [self.arrays.of(x) for x in nest.arrays]
-        pointers = [ir.Pointer(buffer, starts.get(buffer.name, ZERO)) for buffer in found]
-        return kernel, [ir.Call(kernel.name, (*pointers, *(size for size in nest.sizes if size in used)))]
+        shares = {share.array.name: share for share in nest.shares}
+        args: list[ir.Expr | ir.Pointer] = []
+        for p in kernel.params:
+            if isinstance(p, ir.Var):
+                args.append(p)
+            elif p.name in shares:
+                is_block = kernel.name == nest.kernel.name
+                row = multiply(ir.BLOCK, shares[p.name].count) if is_block else ZERO
+                args.append(ir.Pointer(shares[p.name].array, row))
+            else:
+                args.append(ir.Pointer(self.arrays.of(nest.arrays[p.name]), starts.get(p.name, ZERO)))
+        return kernel, ir.Call(kernel.name, tuple(args))
 
     def _nest_name(self, stored: Sequence[Variable]) -> str:
         in_place = self.arrays.layout.in_place

@@ -32,7 +32,10 @@ def sum_dtype(dtype: str) -> str:
 
 
 def accumulator(dtype: str) -> str:
-    """The dtype a sum is added up in: float32 in float64, so that its error does not grow with the length."""
+    """The dtype a sum is added up in: float32 in float64, so that its error does not grow with the length.
+
+    Compiled loops make it of short sums in float32 (lower/lanes.py).
+    """
     return "float64" if dtype in FLOATS else sum_dtype(dtype)
 
 
@@ -100,7 +103,7 @@ class Sum(Reduction, Op):
     """Sum over some axes.
 
     Shapes:  x (..., d, ...) -> (...), the summed axes removed; a sum over no elements is 0
-    Dtypes:  float32 and float64 stay (float32 is added up in float64); integers and bool give 64 bits
+    Dtypes:  float32 and float64 stay (float32 in runs of 512, and these in float64); integers and bool give 64 bits
     Source:  numpy.sum; the order of addition is ours
     """
 
@@ -414,7 +417,7 @@ def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> 
     """The sum over all axes, one, or several, as numpy.sum.
 
     Shapes: the summed axes are removed, or with `keepdims` have length 1.
-    Dtypes: floats stay (float32 is added up in float64), integers and bool give 64 bits; or what `dtype` says.
+    Dtypes: floats stay (float32 in runs of 512, and these in float64), integers and bool give 64 bits; or what `dtype` says.
     Raises AxisError for an axis that is out of range or given twice.
     """
     return _total(Sum, x, axis, dtype, keepdims)

@@ -63,7 +63,7 @@ def test_statements_come_in_order():
 
 def test_operands_are_what_a_statement_itself_evaluates():
     pointer = ir.Pointer(a, i)
-    assert operands(LOOP) == (n,)
+    assert operands(LOOP) == (ir.index(0), n)
     assert operands(STORE) == (i, read)
     assert operands(BRANCH) == (condition,)
     assert operands(ir.Declare(x, y)) == operands(ir.Assign(x, y)) == (y,)

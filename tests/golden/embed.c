@@ -30,25 +30,69 @@
 #define SG_INLINE static inline
 #endif
 
+/* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
+   are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
+enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+static const int32_t sg_one_thread = 1;
+static const int32_t *sg_threads = &sg_one_thread;
+
+SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
+{
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
+    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+}
+
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
+#define SG_BLOCK_OF(n, call)                                                           \
+    {                                                                                  \
+        const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \
+        call;                                                                          \
+    }
+#ifdef _OPENMP
+#define SG_IN_BLOCKS(n, call)                                                                              \
+    if (blocks > 1 && *sg_threads > 1) {                                                                   \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    } else {                                                                                               \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    }
+#else
+#define SG_IN_BLOCKS(n, call)                            \
+    for (int64_t block = 0; block < blocks; ++block)     \
+        SG_BLOCK_OF(n, call)
+#endif
+
 /* all((picks >= -50) & (picks < 50)) : bool ()    test_golden.py:75
-   4*picks_0 operations; 8*picks_0 bytes read, 1 written */
-SG_KERNEL void compute(const int64_t *restrict picks, bool *restrict t, int64_t picks_0)
+   4*picks_0 + 1 operations; 8*picks_0 bytes read, 1 written */
+SG_KERNEL void compute(const int64_t *restrict picks, bool *restrict best_of_block, int64_t first, int64_t last)
 {
     bool best = true;
     SG_LANES(omp simd reduction(&:best))
-    for (int64_t i = 0; i < picks_0; ++i) {
+    for (int64_t i = first; i < last; ++i) {
         const int64_t picks_2 = picks[i];
         best = best & ((picks_2 >= -50) & (picks_2 < 50));
+    }
+    best_of_block[0] = best;
+}
+
+/* What compute leaves to do when all blocks are done. */
+SG_KERNEL void compute_rest(bool *restrict t, bool *restrict best_of_block, int64_t blocks)
+{
+    bool best = true;
+    for (int64_t block = 0; block < blocks; ++block) {
+        best = best & best_of_block[block];
     }
     t[0] = best;
 }
 
 /* step * -0.1 : float64 (picks_0, 4)    test_golden.py:76
    4*picks_0 operations; 32*picks_0 bytes read, 32*picks_0 written */
-SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int64_t picks_0)
+SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int64_t first, int64_t last)
 {
     SG_LANES(omp simd)
-    for (int64_t i = 0; i < picks_0 * 4; ++i) {
+    for (int64_t i = first; i < last; ++i) {
         t_2[i] = step[i] * -0.1;
     }
 }
@@ -56,9 +100,9 @@ SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int6
 /* sum(table[picks], axis=1) : float64 (picks_0,)    test_golden.py:75
    4*picks_0 operations; 8*picks_0 + 32 bytes read, 8*picks_0 written */
 SG_KERNEL void compute_3(const int64_t *restrict picks, const double *restrict table, double *restrict output_0,
-                         int64_t picks_0)
+                         int64_t first, int64_t last)
 {
-    for (int64_t i = 0; i < picks_0; ++i) {
+    for (int64_t i = first; i < last; ++i) {
         const int64_t picks_2 = picks[i];
         double total = 0.0;
         SG_LANES(omp simd reduction(+:total))
@@ -91,7 +135,7 @@ int embed_plan(void *const *arrays, int64_t *sizes)
     const int64_t table_0 = sizes[3];
     const int64_t table_1 = sizes[4];
     (void)arrays;
-    const int64_t workspace_bytes = 64 + ((picks_0 * 32 + 63) & -64);
+    const int64_t workspace_bytes = 128 + ((picks_0 * 32 + 63) & -64);
     /* table.shape[0] is 50 */
     if (!(table_0 == 50))
         return 1;
@@ -117,12 +161,28 @@ int embed(void *const *arrays, const int64_t *sizes, void *workspace)
     double *output_0 = arrays[3]; /* output, float64 (picks_0,) */
     const int64_t picks_0 = sizes[0];
     bool *t = workspace;
-    double *t_2 = (double *)((char *)workspace + 64);
-    compute(picks, t, picks_0);
+    double *t_2 = (double *)((char *)workspace + 128);
+    bool *best_of_block = (bool *)((char *)workspace + 64);
+    {
+        const int64_t blocks = sg_blocks(picks_0, picks_0 * 12);
+        SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, first, last))
+        compute_rest(t, best_of_block, blocks);
+    }
     if (!t[0])
         return 8;
-    compute_2(step, t_2, picks_0);
-    compute_3(picks, table, output_0, picks_0);
+    {
+        const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 24);
+        SG_IN_BLOCKS(picks_0 * 4, compute_2(step, t_2, first, last))
+    }
+    {
+        const int64_t blocks = sg_blocks(picks_0, picks_0 * 60);
+        SG_IN_BLOCKS(picks_0, compute_3(picks, table, output_0, first, last))
+    }
     scatter(picks, table, t_2, picks_0);
     return 0;
+}
+
+void embed_threads(const int32_t *count)
+{
+    sg_threads = count;
 }

@@ -29,6 +29,40 @@
 #define SG_INLINE static inline
 #endif
 
+/* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
+   are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
+enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+static const int32_t sg_one_thread = 1;
+static const int32_t *sg_threads = &sg_one_thread;
+
+SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
+{
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
+    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+}
+
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
+#define SG_BLOCK_OF(n, call)                                                           \
+    {                                                                                  \
+        const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \
+        call;                                                                          \
+    }
+#ifdef _OPENMP
+#define SG_IN_BLOCKS(n, call)                                                                              \
+    if (blocks > 1 && *sg_threads > 1) {                                                                   \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    } else {                                                                                               \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    }
+#else
+#define SG_IN_BLOCKS(n, call)                            \
+    for (int64_t block = 0; block < blocks; ++block)     \
+        SG_BLOCK_OF(n, call)
+#endif
+
 /* a b + c, rounded once where the machine does so in one instruction. */
 SG_INLINE double sg_muladd_f64(double a, double b, double c)
 {
@@ -85,10 +119,10 @@ SG_INLINE double sg_expm1_f64(double x)
    sqr(gate) + sqr(y) * y * 2 - 1.5 : float64 (x_0, x_1)    test_golden.py:57
    9*x_0*x_1 operations; 16*x_0*x_1 bytes read, 16*x_0*x_1 written */
 SG_KERNEL void compute(const double *restrict x, const double *restrict y, double *restrict output_0,
-                       double *restrict output_1, int64_t x_0, int64_t x_1)
+                       double *restrict output_1, int64_t first, int64_t last)
 {
     SG_LANES(omp simd)
-    for (int64_t i = 0; i < x_0 * x_1; ++i) {
+    for (int64_t i = first; i < last; ++i) {
         const double x_2 = x[i];
         const double gate = x_2 > 0.0 ? x_2 : sg_expm1_f64(x_2);
         const double y_2 = y[i];
@@ -126,6 +160,14 @@ int gated(void *const *arrays, const int64_t *sizes, void *workspace)
     double *output_1 = arrays[3]; /* output, float64 (x_0, x_1) */
     const int64_t x_0 = sizes[0];
     const int64_t x_1 = sizes[1];
-    compute(x, y, output_0, output_1, x_0, x_1);
+    {
+        const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 51);
+        SG_IN_BLOCKS(x_0 * x_1, compute(x, y, output_0, output_1, first, last))
+    }
     return 0;
+}
+
+void gated_threads(const int32_t *count)
+{
+    sg_threads = count;
 }

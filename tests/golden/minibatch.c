@@ -33,6 +33,40 @@
 #define SG_INLINE static inline
 #endif
 
+/* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
+   are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
+enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+static const int32_t sg_one_thread = 1;
+static const int32_t *sg_threads = &sg_one_thread;
+
+SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
+{
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
+    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+}
+
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
+#define SG_BLOCK_OF(n, call)                                                           \
+    {                                                                                  \
+        const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \
+        call;                                                                          \
+    }
+#ifdef _OPENMP
+#define SG_IN_BLOCKS(n, call)                                                                              \
+    if (blocks > 1 && *sg_threads > 1) {                                                                   \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    } else {                                                                                               \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    }
+#else
+#define SG_IN_BLOCKS(n, call)                            \
+    for (int64_t block = 0; block < blocks; ++block)     \
+        SG_BLOCK_OF(n, call)
+#endif
+
 static inline int64_t sg_minimum_i64(int64_t a, int64_t b)
 {
     return a <= b ? a : b;
@@ -43,11 +77,18 @@ static inline int64_t sg_maximum_i64(int64_t a, int64_t b)
     return a >= b ? a : b;
 }
 
-/* x kept within -bound and bound; NaN stays. */
-SG_INLINE double sg_clamp_f64(double x, double bound)
+SG_INLINE uint64_t sg_bits_f64(double x)
 {
-    const double y = -bound > x ? -bound : x;
-    return bound < y ? bound : y;
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The bits of x, or those of limit where that is less; of a NaN, any. As integers: one instruction for many lanes. */
+SG_INLINE uint64_t sg_limited_f64(double x, double limit)
+{
+    const int64_t bits = (int64_t)sg_bits_f64(x), most = (int64_t)sg_bits_f64(limit);
+    return (uint64_t)(bits < most ? bits : most);
 }
 
 /* a b + c, rounded once where the machine does so in one instruction. */
@@ -60,13 +101,6 @@ SG_INLINE double sg_muladd_f64(double a, double b, double c)
 #endif
 }
 
-SG_INLINE uint64_t sg_bits_f64(double x)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
 SG_INLINE double sg_of_bits_f64(uint64_t bits)
 {
     double x;
@@ -74,9 +108,13 @@ SG_INLINE double sg_of_bits_f64(uint64_t bits)
     return x;
 }
 
-/* exp(r) 2^n factor, for |r| <= log(2) / 2 and shifted = n + 0x1.8p52, with a whole |n| < 2000 (float: 250). */
-SG_INLINE double sg_exp_reduced_f64(double r, double shifted, double factor)
+/* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
+SG_INLINE double sg_sigmoid_f64(double x)
 {
+    const double y = -600.0 > -x ? -600.0 : -x;
+    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.800000000039bp52), 0x1.80000000007ffp52);
+    const double n = sg_of_bits_f64(shifted) - 0x1.800000000039bp52;
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y));
     const double r2 = r * r;
     double p0 = 2.0926839661482764e-09, p1 = 2.5112257561583502e-08;
     p0 = sg_muladd_f64(p0, r2, 2.7557233732592873e-07);
@@ -89,23 +127,8 @@ SG_INLINE double sg_exp_reduced_f64(double r, double shifted, double factor)
     p1 = sg_muladd_f64(p1, r2, 0.00833333333331672);
     p1 = sg_muladd_f64(p1, r2, 0.16666666666666685);
     const double p = sg_muladd_f64(p1, r, p0);
-    const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * factor;
-    const uint64_t n = sg_bits_f64(shifted), half = n >> 1;  /* twice, since 2^n itself may be no normal number */
-    return e * sg_of_bits_f64((half << 52) + 0x3ff0000000000000) * sg_of_bits_f64(((n - half) << 52) + 0x3ff0000000000000);
-}
-
-/* exp(x - tail) factor, for a tail far below x. */
-SG_INLINE double sg_exp_scaled_f64(double x, double tail, double factor)
-{
-    const double y = sg_clamp_f64(x, 800.0), shifted = sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.8p52), n = shifted - 0x1.8p52;
-    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y) - tail);
-    return sg_exp_reduced_f64(r, shifted, factor);
-}
-
-/* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
-SG_INLINE double sg_sigmoid_f64(double x)
-{
-    return 0x1p-100 / (0x1p-100 + sg_exp_scaled_f64(-x, 0, 0x1p-100));
+    const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * sg_of_bits_f64(shifted << 52);
+    return 0x1p-100 / (0x1p-100 + e);
 }
 
 static inline double sg_maximum_f64(double a, double b)
@@ -142,7 +165,9 @@ SG_INLINE double sg_significand_f64(double x)
 /* log(x), given its value for positive finite x. */
 SG_INLINE double sg_log_edges_f64(double x, double value)
 {
-    return x > 0 && x < INFINITY ? value : x == 0 ? -INFINITY : x < 0 ? NAN : x;
+    const double most = x < INFINITY ? value : x;
+    const double edge = x == 0 ? -INFINITY : NAN;
+    return x > 0 ? most : edge;
 }
 
 SG_INLINE double sg_log1p_f64(double x)
@@ -151,6 +176,36 @@ SG_INLINE double sg_log1p_f64(double x)
     const double inverse = sg_of_bits_f64(0x4000000000000000 - (sg_bits_f64(n + 0x1.8p52) << 52));
     const double value = sg_log_reduced_f64(sg_muladd_f64(0.5 * tail, inverse, sg_significand_f64(u) - 1), n);
     return fabs(x) < 0x1p-54 ? x : sg_log_edges_f64(u, value);
+}
+
+/* exp(r) 2^n factor, for |r| <= log(2) / 2 and the bits of n + 0x1.80000000007fep52, with a whole n above -2046. */
+SG_INLINE double sg_exp_reduced_f64(double r, uint64_t shifted, double factor)
+{
+    const double r2 = r * r;
+    double p0 = 2.0926839661482764e-09, p1 = 2.5112257561583502e-08;
+    p0 = sg_muladd_f64(p0, r2, 2.7557233732592873e-07);
+    p0 = sg_muladd_f64(p0, r2, 2.4801587373244043e-05);
+    p0 = sg_muladd_f64(p0, r2, 0.001388888888885874);
+    p0 = sg_muladd_f64(p0, r2, 0.04166666666666673);
+    p0 = sg_muladd_f64(p0, r2, 0.5);
+    p1 = sg_muladd_f64(p1, r2, 2.7557234186766253e-06);
+    p1 = sg_muladd_f64(p1, r2, 0.00019841269897108134);
+    p1 = sg_muladd_f64(p1, r2, 0.00833333333331672);
+    p1 = sg_muladd_f64(p1, r2, 0.16666666666666685);
+    const double p = sg_muladd_f64(p1, r, p0);
+    const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * factor;
+    const uint64_t half = (shifted << (52 - 1)) & 0xfff0000000000000;  /* twice, since 2^n itself may be no normal number */
+    return e * sg_of_bits_f64(half) * sg_of_bits_f64((shifted << 52) - half);
+}
+
+/* exp(x - tail) factor, for a tail far below x. */
+SG_INLINE double sg_exp_scaled_f64(double x, double tail, double factor)
+{
+    const double y = -800.0 > x ? -800.0 : x;
+    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.80000000007fep52), 0x1.8000000000c0ep52);
+    const double n = sg_of_bits_f64(shifted) - 0x1.80000000007fep52;
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y) - tail);
+    return sg_exp_reduced_f64(r, shifted, factor);
 }
 
 SG_INLINE double sg_exp_f64(double x)
@@ -311,4 +366,9 @@ int minibatch(void *const *arrays, const int64_t *sizes, void *workspace)
 void minibatch_blas(void *const *functions)
 {
     memcpy(sg_blas, functions, sizeof sg_blas);
+}
+
+void minibatch_threads(const int32_t *count)
+{
+    sg_threads = count;
 }

@@ -30,25 +30,65 @@
 #define SG_INLINE static inline
 #endif
 
+/* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
+   are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
+enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+static const int32_t sg_one_thread = 1;
+static const int32_t *sg_threads = &sg_one_thread;
+
+SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
+{
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
+    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+}
+
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
+#define SG_BLOCK_OF(n, call)                                                           \
+    {                                                                                  \
+        const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \
+        call;                                                                          \
+    }
+#ifdef _OPENMP
+#define SG_IN_BLOCKS(n, call)                                                                              \
+    if (blocks > 1 && *sg_threads > 1) {                                                                   \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    } else {                                                                                               \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    }
+#else
+#define SG_IN_BLOCKS(n, call)                            \
+    for (int64_t block = 0; block < blocks; ++block)     \
+        SG_BLOCK_OF(n, call)
+#endif
+
 static inline bool sg_isnan_f64(double a)
 {
     return a != a;
 }
 
+static inline double sg_maximum_f64(double a, double b)
+{
+    return a >= b || a != a ? a : b;
+}
+
 /* scaled = (x - mean) / sqrt(variance + 1e-05) * gain : float64 (x_0, x_1)    test_golden.py:66
    sum(scaled, axis=0) : float64 (x_1,)    test_golden.py:67
    max(abs(x)) : float64 ()    test_golden.py:67
-   12*x_0*x_1 + 4*x_0 + 1 operations; 8*x_0*x_1 + 16*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
+   12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 16*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
-                              double *restrict output_1, double *restrict output_2, int64_t x_1, int64_t x_0)
+                              double *restrict output_1_of_block, double *restrict best_of_block,
+                              int64_t *restrict best_of_block_2, int64_t x_1, int64_t first, int64_t last)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < x_1; ++i) {
-        output_1[i] = 0.0;
+        output_1_of_block[i] = 0.0;
     }
     double best = -INFINITY;
     int64_t nan_seen = 0;
-    for (int64_t i = 0; i < x_0; ++i) {
+    for (int64_t i = first; i < last; ++i) {
         double total = 0.0;
         SG_LANES(omp simd reduction(+:total) reduction(max:best) reduction(|:nan_seen))
         for (int64_t j = 0; j < x_1; ++j) {
@@ -73,7 +113,32 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
             const double t_2 = x_2 - mean;
             const double scaled_2 = t_2 / t_6 * gain[j];
             scaled[i * x_1 + j] = scaled_2;
-            output_1[j] += scaled_2;
+            output_1_of_block[j] += scaled_2;
+        }
+    }
+    best_of_block[0] = best;
+    best_of_block_2[0] = nan_seen;
+}
+
+/* What compute_scaled leaves to do when all blocks are done. */
+SG_KERNEL void compute_scaled_rest(double *restrict output_1, double *restrict output_2,
+                                   double *restrict best_of_block, int64_t *restrict best_of_block_2,
+                                   double *restrict output_1_of_block, int64_t blocks, int64_t x_1)
+{
+    double best = -INFINITY;
+    int64_t nan_seen = 0;
+    for (int64_t block = 0; block < blocks; ++block) {
+        best = sg_maximum_f64(best, best_of_block[block]);
+        nan_seen = nan_seen | best_of_block_2[block];
+    }
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < x_1; ++i) {
+        output_1[i] = output_1_of_block[i];
+    }
+    for (int64_t block = 1; block < blocks; ++block) {
+        SG_LANES(omp simd)
+        for (int64_t i = 0; i < x_1; ++i) {
+            output_1[i] += output_1_of_block[block * x_1 + i];
         }
     }
     best = nan_seen != 0 ? NAN : best;
@@ -87,7 +152,7 @@ int normalize_plan(void *const *arrays, int64_t *sizes)
     const int64_t x_1 = sizes[1];
     const int64_t gain_0 = sizes[2];
     (void)arrays;
-    const int64_t workspace_bytes = 0;
+    const int64_t workspace_bytes = 512 + ((x_1 * 256 + 63) & -64);
     /* for (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain    test_golden.py:66 */
     if (!(x_1 == gain_0))
         return 1;
@@ -104,7 +169,6 @@ int normalize_plan(void *const *arrays, int64_t *sizes)
 /* Computes everything; the sizes are those that the plan left. */
 int normalize(void *const *arrays, const int64_t *sizes, void *workspace)
 {
-    (void)workspace;
     const double *x = arrays[0]; /* input, float64 (x_0, x_1) */
     const double *gain = arrays[1]; /* input, float64 (x_1,) */
     double *scaled = arrays[2]; /* output, float64 (x_0, x_1) */
@@ -112,6 +176,19 @@ int normalize(void *const *arrays, const int64_t *sizes, void *workspace)
     double *output_2 = arrays[4]; /* output, float64 () */
     const int64_t x_0 = sizes[0];
     const int64_t x_1 = sizes[1];
-    compute_scaled(x, gain, scaled, output_1, output_2, x_1, x_0);
+    double *best_of_block = workspace;
+    int64_t *best_of_block_2 = (int64_t *)((char *)workspace + 256);
+    double *output_1_of_block = (double *)((char *)workspace + 512);
+    {
+        const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 27);
+        SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, output_1_of_block + block * x_1, best_of_block + block,
+                                         best_of_block_2 + block, x_1, first, last))
+        compute_scaled_rest(output_1, output_2, best_of_block, best_of_block_2, output_1_of_block, blocks, x_1);
+    }
     return 0;
+}
+
+void normalize_threads(const int32_t *count)
+{
+    sg_threads = count;
 }

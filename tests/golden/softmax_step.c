@@ -33,16 +33,57 @@
 #define SG_INLINE static inline
 #endif
 
+/* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
+   are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
+enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+static const int32_t sg_one_thread = 1;
+static const int32_t *sg_threads = &sg_one_thread;
+
+SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
+{
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
+    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+}
+
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
+#define SG_BLOCK_OF(n, call)                                                           \
+    {                                                                                  \
+        const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \
+        call;                                                                          \
+    }
+#ifdef _OPENMP
+#define SG_IN_BLOCKS(n, call)                                                                              \
+    if (blocks > 1 && *sg_threads > 1) {                                                                   \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    } else {                                                                                               \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    }
+#else
+#define SG_IN_BLOCKS(n, call)                            \
+    for (int64_t block = 0; block < blocks; ++block)     \
+        SG_BLOCK_OF(n, call)
+#endif
+
 static inline bool sg_isnan_f32(float a)
 {
     return a != a;
 }
 
-/* x kept within -bound and bound; NaN stays. */
-SG_INLINE float sg_clamp_f32(float x, float bound)
+SG_INLINE uint32_t sg_bits_f32(float x)
 {
-    const float y = -bound > x ? -bound : x;
-    return bound < y ? bound : y;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The bits of x, or those of limit where that is less; of a NaN, any. As integers: one instruction for many lanes. */
+SG_INLINE uint32_t sg_limited_f32(float x, float limit)
+{
+    const int32_t bits = (int32_t)sg_bits_f32(x), most = (int32_t)sg_bits_f32(limit);
+    return (uint32_t)(bits < most ? bits : most);
 }
 
 /* a b + c, rounded once where the machine does so in one instruction. */
@@ -55,13 +96,6 @@ SG_INLINE float sg_muladd_f32(float a, float b, float c)
 #endif
 }
 
-SG_INLINE uint32_t sg_bits_f32(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
 SG_INLINE float sg_of_bits_f32(uint32_t bits)
 {
     float x;
@@ -69,8 +103,8 @@ SG_INLINE float sg_of_bits_f32(uint32_t bits)
     return x;
 }
 
-/* exp(r) 2^n factor, for |r| <= log(2) / 2 and shifted = n + 0x1.8p23f, with a whole |n| < 2000 (float: 250). */
-SG_INLINE float sg_exp_reduced_f32(float r, float shifted, float factor)
+/* exp(r) 2^n factor, for |r| <= log(2) / 2 and the bits of n + 0x1.8001fcp23f, with a whole n above -254. */
+SG_INLINE float sg_exp_reduced_f32(float r, uint32_t shifted, float factor)
 {
     float p = 0.0013950608f;
     p = sg_muladd_f32(p, r, 0.0083689f);
@@ -78,14 +112,16 @@ SG_INLINE float sg_exp_reduced_f32(float r, float shifted, float factor)
     p = sg_muladd_f32(p, r, 0.16666518f);
     p = sg_muladd_f32(p, r, 0.5f);
     const float e = sg_muladd_f32(r, sg_muladd_f32(r, p, 1), 1) * factor;
-    const uint32_t n = sg_bits_f32(shifted), half = n >> 1;  /* twice, since 2^n itself may be no normal number */
-    return e * sg_of_bits_f32((half << 23) + 0x3f800000) * sg_of_bits_f32(((n - half) << 23) + 0x3f800000);
+    const uint32_t half = (shifted << (23 - 1)) & 0xff800000;  /* twice, since 2^n itself may be no normal number */
+    return e * sg_of_bits_f32(half) * sg_of_bits_f32((shifted << 23) - half);
 }
 
 /* exp(x - tail) factor, for a tail far below x. */
 SG_INLINE float sg_exp_scaled_f32(float x, float tail, float factor)
 {
-    const float y = sg_clamp_f32(x, 110.0f), shifted = sg_muladd_f32(y, 0x1.715476p+0f, 0x1.8p23f), n = shifted - 0x1.8p23f;
+    const float y = -110.0f > x ? -110.0f : x;
+    const uint32_t shifted = sg_limited_f32(sg_muladd_f32(y, 0x1.715476p+0f, 0x1.8001fcp23f), 0x1.800314p23f);
+    const float n = sg_of_bits_f32(shifted) - 0x1.8001fcp23f;
     const float r = sg_muladd_f32(n, -0x1.7f7d1cp-20f, sg_muladd_f32(n, -0x1.62e4p-1f, y) - tail);
     return sg_exp_reduced_f32(r, shifted, factor);
 }
@@ -104,7 +140,9 @@ SG_INLINE float sg_exponent_f32(float x)
 /* log(x), given its value for positive finite x. */
 SG_INLINE float sg_log_edges_f32(float x, float value)
 {
-    return x > 0 && x < INFINITY ? value : x == 0 ? -INFINITY : x < 0 ? NAN : x;
+    const float most = x < INFINITY ? value : x;
+    const float edge = x == 0 ? -INFINITY : NAN;
+    return x > 0 ? most : edge;
 }
 
 /* log(1 + f) + n log(2), for 1 + f between sqrt(1/2) and sqrt(2). */
@@ -188,140 +226,114 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
 /* all((labels >= -10) & (labels < 10)) : bool ()    test_golden.py:33
    switch(... < 0, ... + 10, labels.dimshuffle(0, 'x')) : int64 (x_0, 1)    test_golden.py:33
    6*x_0 operations; 8*x_0 bytes read, 8*x_0 + 1 written */
-SG_KERNEL void compute(const int64_t *restrict labels, bool *restrict t, int64_t *restrict t_9, int64_t x_0)
+SG_KERNEL void compute(const int64_t *restrict labels, bool *restrict t, int64_t *restrict t_7, int64_t x_0)
 {
     bool best = true;
     SG_LANES(omp simd reduction(&:best))
     for (int64_t i = 0; i < x_0; ++i) {
         const int64_t labels_2 = labels[i];
         best = best & ((labels_2 >= -10) & (labels_2 < 10));
-        t_9[i] = labels_2 < 0 ? labels_2 + 10 : labels_2;
+        t_7[i] = labels_2 < 0 ? labels_2 + 10 : labels_2;
     }
     t[0] = best;
 }
 
-/* arange(x.shape[0]) : int64 (x_0,)    test_golden.py:33
-   0 operations; 0 bytes read, 8*x_0 written */
-SG_KERNEL void compute_2(int64_t *restrict t_3, int64_t x_0)
-{
-    SG_LANES(omp simd)
-    for (int64_t i = 0; i < x_0; ++i) {
-        t_3[i] = i;
-    }
-}
-
-/* full((x.shape[0],), 0) : float32 (x_0,)    test_golden.py:32
-   0 operations; 0 bytes read, 4*x_0 written */
-SG_KERNEL void compute_3(float *restrict t_2, int64_t x_0)
-{
-    SG_LANES(omp simd)
-    for (int64_t i = 0; i < x_0; ++i) {
-        t_2[i] = 0.0f;
-    }
-}
-
 /* (x @ W)[arange(x.shape[0]), labels] + b[labels] : float32 (x_0,)    test_golden.py:33
    x_0 operations; 12*x_0 + 4 bytes read, 4*x_0 written */
-SG_KERNEL void compute_4(const int64_t *restrict labels, const float *restrict t_5, const float *restrict b,
-                         float *restrict t_6, int64_t x_0)
+SG_KERNEL void compute_2(const int64_t *restrict labels, const float *restrict t_3, const float *restrict b,
+                         float *restrict t_4, int64_t first, int64_t last, int64_t x_0)
 {
     SG_LANES(omp simd)
-    for (int64_t i = 0; i < x_0; ++i) {
+    for (int64_t i = first; i < last; ++i) {
         const int64_t labels_2 = labels[i];
-        t_6[i] = t_5[(i < 0 ? i + x_0 : i) * 10 + (labels_2 < 0 ? labels_2 + 10 : labels_2)] + b[labels_2 < 0 ? labels_2 + 10 : labels_2];
+        t_4[i] = t_3[(i < 0 ? i + x_0 : i) * 10 + (labels_2 < 0 ? labels_2 + 10 : labels_2)] + b[labels_2 < 0 ? labels_2 + 10 : labels_2];
     }
 }
 
 /* max(x @ W + b, axis=1) : float32 (x_0,)    test_golden.py:33
    sum(exp(x @ W + b - max(x @ W + b, axis=1).dimshuffle(0, 'x')), axis=1) : float32 (x_0,)    test_golden.py:33
-   p = exp(... - ...) / ....dimshuffle(0, 'x') : float32 (x_0, 10)    test_golden.py:32
    argmax(p, axis=1) : int64 (x_0,)    test_golden.py:36
-   150*x_0 operations; 40*x_0 + 40 bytes read, 56*x_0 written */
-SG_KERNEL void compute_p(const float *restrict t_5, const float *restrict b, float *restrict t_7, float *restrict t_8,
-                         float *restrict p, int64_t *restrict output_1, int64_t x_0)
+   switch(switch(..., ..., ...) == arange(10), -1 / ..., 0) - p * (-1 / ...) : float32 (x_0, 10)    test_golden.py:32
+   grad_b = sum(switch(switch(..., ..., ...) == ..., -1 / ..., 0) - p * (-1 / ...), axis=0) : float32 (10,)    test_golden.py:32
+   211*x_0 operations; 48*x_0 + 80 bytes read, 56*x_0 + 40 written */
+SG_KERNEL void compute_grad_b(const float *restrict t_3, const float *restrict b, float *restrict t_5,
+                              float *restrict t_6, int64_t *restrict output_1, const int64_t *restrict t_7,
+                              float *restrict t_2, float *restrict grad_b, int64_t x_0)
 {
-    float t_14_row[10];
-    for (int64_t i = 0; i < x_0; ++i) {
-        float best = -INFINITY;
-        bool nan_seen = false;
-        SG_LANES(omp simd reduction(max:best) reduction(|:nan_seen))
-        for (int64_t j = 0; j < 10; ++j) {
-            const float t_11 = t_5[i * 10 + j] + b[j];
-            const float term = t_11;
-            best = best < term ? term : best;
-            nan_seen = nan_seen | sg_isnan_f32(term);
-        }
-        best = nan_seen ? NAN : best;
-        t_7[i] = best;
-        double total = 0.0;
-        SG_LANES(omp simd reduction(+:total))
-        for (int64_t j = 0; j < 10; ++j) {
-            const float t_11 = t_5[i * 10 + j] + b[j];
-            const float t_14 = sg_exp_f32(t_11 - best);
-            t_14_row[j] = t_14;
-            total += (double)t_14;
-        }
-        const float t_15 = (float)total;
-        t_8[i] = t_15;
-        float best_3 = -INFINITY;
-        int64_t best_2 = 0;
-        for (int64_t j = 0; j < 10; ++j) {
-            const float t_14 = t_14_row[j];
-            const float p_2 = t_14 / t_15;
-            p[i * 10 + j] = p_2;
-            const float term_2 = p_2;
-            if ((term_2 > best_3) | (sg_isnan_f32(term_2) & !sg_isnan_f32(best_3))) {
-                best_3 = term_2;
-                best_2 = j;
-            }
-        }
-        output_1[i] = best_2;
-    }
-}
-
-/* inc_subtensor(full((...,), 0)[arange(...)], -1 / ...) : float32 (x_0,)    test_golden.py:32
-   4*x_0 operations; 4 bytes read, 4 written */
-SG_KERNEL void scatter(float *restrict t_2, int64_t x_0)
-{
-    for (int64_t i0 = 0; i0 < x_0; ++i0) {
-        const int64_t at0 = i0 < 0 ? i0 + x_0 : i0;
-        t_2[at0] += -1.0f / (float)x_0;
-    }
-}
-
-/* loss = -(sum(... - ... - log(...)) / float32(x.shape[0])) : float32 ()    test_golden.py:33
-   4*x_0 + 2 operations; 12*x_0 bytes read, 4 written */
-SG_KERNEL void compute_loss(const float *restrict t_6, const float *restrict t_7, const float *restrict t_8,
-                            float *restrict loss, int64_t x_0)
-{
-    double total = 0.0;
-    SG_LANES(omp simd reduction(+:total))
-    for (int64_t i = 0; i < x_0; ++i) {
-        total += (double)(t_6[i] - t_7[i] - sg_log_f32(t_8[i]));
-    }
-    loss[0] = -((float)total / (float)x_0);
-}
-
-/* switch(... == ..., ..., 0) - p * ... : float32 (x_0, 10)    test_golden.py:32
-   grad_b = sum(switch(..., ..., 0) - p * ..., axis=0) : float32 (10,)    test_golden.py:32
-   50*x_0 operations; 52*x_0 + 40 bytes read, 40*x_0 + 40 written */
-SG_KERNEL void compute_grad_b(const int64_t *restrict t_9, const float *restrict p, const float *restrict t_2,
-                              float *restrict t_4, float *restrict grad_b, int64_t x_0)
-{
+    float t_12_row[10];
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 10; ++i) {
         grad_b[i] = 0.0f;
     }
     for (int64_t i = 0; i < x_0; ++i) {
-        const int64_t t_10 = t_9[i];
-        const float t_13 = t_2[i];
-        SG_LANES(omp simd)
+        const int64_t t_15 = t_7[i];
+        float best = -INFINITY;
+        int32_t nan_seen = 0;
+        SG_LANES(omp simd reduction(max:best) reduction(|:nan_seen))
         for (int64_t j = 0; j < 10; ++j) {
-            const float t_15 = (t_10 == j ? -1.0f / (float)x_0 : 0.0f) - p[i * 10 + j] * t_13;
-            t_4[i * 10 + j] = t_15;
-            grad_b[j] += t_15;
+            const float t_9 = t_3[i * 10 + j] + b[j];
+            const float term = t_9;
+            best = best < term ? term : best;
+            nan_seen = nan_seen | (int32_t)sg_isnan_f32(term);
         }
+        best = nan_seen != 0 ? NAN : best;
+        t_5[i] = best;
+        double total = 0.0;
+        float part_2 = 0.0f;
+        SG_LANES(omp simd reduction(+:part_2))
+        for (int64_t j = 0; j < 10; ++j) {
+            const float t_9 = t_3[i * 10 + j] + b[j];
+            const float t_12 = sg_exp_f32(t_9 - best);
+            t_12_row[j] = t_12;
+            part_2 += t_12;
+        }
+        total += (double)part_2;
+        const float t_13 = (float)total;
+        t_6[i] = t_13;
+        float best_3 = -INFINITY;
+        int64_t best_2 = 0;
+        for (int64_t j = 0; j < 10; ++j) {
+            const float t_12 = t_12_row[j];
+            const float p = t_12 / t_13;
+            const float t_19 = (t_15 == j ? -1.0f / (float)x_0 : 0.0f) - p * (-1.0f / (float)x_0);
+            const float term_2 = p;
+            if ((term_2 > best_3) | (sg_isnan_f32(term_2) & !sg_isnan_f32(best_3))) {
+                best_3 = term_2;
+                best_2 = j;
+            }
+            t_2[i * 10 + j] = t_19;
+            grad_b[j] += t_19;
+        }
+        output_1[i] = best_2;
     }
+}
+
+/* loss = -(sum(... - ... - log(...)) / float32(x.shape[0])) : float32 ()    test_golden.py:33
+   4*x_0 + 3 operations; 12*x_0 bytes read, 4 written */
+SG_KERNEL void compute_loss(const float *restrict t_4, const float *restrict t_5, const float *restrict t_6,
+                            double *restrict total_of_block, int64_t first, int64_t last)
+{
+    double total = 0.0;
+    for (int64_t run = first; run < last; run += 512) {
+        const int64_t end = last - run < 512 ? last : run + 512;
+        float part_2 = 0.0f;
+        SG_LANES(omp simd reduction(+:part_2))
+        for (int64_t i = run; i < end; ++i) {
+            part_2 += t_4[i] - t_5[i] - sg_log_f32(t_6[i]);
+        }
+        total += (double)part_2;
+    }
+    total_of_block[0] = total;
+}
+
+/* What compute_loss leaves to do when all blocks are done. */
+SG_KERNEL void compute_loss_rest(float *restrict loss, double *restrict total_of_block, int64_t blocks, int64_t x_0)
+{
+    double total = 0.0;
+    for (int64_t block = 0; block < blocks; ++block) {
+        total += total_of_block[block];
+    }
+    loss[0] = -((float)total / (float)x_0);
 }
 
 /* b <- b - grad_b * 0.1 : float32 (10,)    test_golden.py:35
@@ -344,12 +356,11 @@ int softmax_step_plan(void *const *arrays, int64_t *sizes)
     const int64_t W_1 = sizes[4];
     const int64_t b_0 = sizes[5];
     (void)arrays;
-    const int64_t slot_bytes = (x_0 * 8 + 63) & -64;
-    const int64_t slot_bytes_2 = (x_0 * 40 + 63) & -64;
-    const int64_t slot = 64 + slot_bytes * 2;
-    const int64_t slot_bytes_3 = (x_0 * 4 + 63) & -64;
-    const int64_t slot_2 = slot + slot_bytes_2 * 2;
-    const int64_t workspace_bytes = slot_2 + slot_bytes_3 * 4;
+    const int64_t slot_bytes = (x_0 * 40 + 63) & -64;
+    const int64_t slot = 320 + ((x_0 * 8 + 63) & -64);
+    const int64_t slot_bytes_2 = (x_0 * 4 + 63) & -64;
+    const int64_t slot_2 = slot + slot_bytes * 2;
+    const int64_t workspace_bytes = slot_2 + slot_bytes_2 * 3;
     /* W.shape[0] is 20 */
     if (!(W_0 == 20))
         return 1;
@@ -366,11 +377,10 @@ int softmax_step_plan(void *const *arrays, int64_t *sizes)
     if (!(x_0 == labels_0))
         return 5;
     sizes[6] = slot_bytes;
-    sizes[7] = slot_bytes_2;
-    sizes[8] = slot;
-    sizes[9] = slot_bytes_3;
-    sizes[10] = slot_2;
-    sizes[11] = workspace_bytes;
+    sizes[7] = slot;
+    sizes[8] = slot_bytes_2;
+    sizes[9] = slot_2;
+    sizes[10] = workspace_bytes;
     return 0;
 }
 
@@ -385,35 +395,35 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     int64_t *output_1 = arrays[5]; /* output, int64 (x_0,) */
     const int64_t x_0 = sizes[0];
     const int64_t slot_bytes = sizes[6];
-    const int64_t slot_bytes_2 = sizes[7];
-    const int64_t slot = sizes[8];
-    const int64_t slot_bytes_3 = sizes[9];
-    const int64_t slot_2 = sizes[10];
+    const int64_t slot = sizes[7];
+    const int64_t slot_bytes_2 = sizes[8];
+    const int64_t slot_2 = sizes[9];
     bool *t = workspace;
-    int64_t *t_9 = (int64_t *)((char *)workspace + 64);
-    float *t_5 = (float *)((char *)workspace + slot);
-    int64_t *t_3 = (int64_t *)((char *)workspace + 64 + slot_bytes);
-    float *t_2 = (float *)((char *)workspace + slot_2);
-    float *t_6 = (float *)((char *)workspace + slot_2 + slot_bytes_3);
-    float *t_7 = (float *)((char *)workspace + slot_2 + slot_bytes_3 * 2);
-    float *t_8 = (float *)((char *)workspace + slot_2 + slot_bytes_3 * 3);
-    float *p = (float *)((char *)workspace + slot + slot_bytes_2);
-    float *t_4 = (float *)((char *)workspace + slot);
+    int64_t *t_7 = (int64_t *)((char *)workspace + 320);
+    float *t_3 = (float *)((char *)workspace + slot);
+    float *t_4 = (float *)((char *)workspace + slot_2);
+    float *t_5 = (float *)((char *)workspace + slot_2 + slot_bytes_2);
+    float *t_6 = (float *)((char *)workspace + slot_2 + slot_bytes_2 * 2);
+    float *t_2 = (float *)((char *)workspace + slot + slot_bytes);
     float *grad_b = workspace;
-    compute(labels, t, t_9, x_0);
+    double *total_of_block = (double *)((char *)workspace + 64);
+    compute(labels, t, t_7, x_0);
     if (!t[0])
         return 9;
     /* x @ W : float32 (x_0, 10)    test_golden.py:32 */
-    sg_gemm_f32(0, 0, x_0, 10, 20, 1.0f, x, W, 0.0f, t_5);
-    compute_2(t_3, x_0);
-    compute_3(t_2, x_0);
-    compute_4(labels, t_5, b, t_6, x_0);
-    compute_p(t_5, b, t_7, t_8, p, output_1, x_0);
-    scatter(t_2, x_0);
-    compute_loss(t_6, t_7, t_8, loss, x_0);
-    compute_grad_b(t_9, p, t_2, t_4, grad_b, x_0);
-    /* W <- 1 * W + -0.1 * (x.T @ (switch(..., ..., 0) - ...)) : float32 (20, 10)    test_golden.py:35 */
-    sg_gemm_f32(1, 0, 20, 10, x_0, -0.1f, x, t_4, 1.0f, W);
+    sg_gemm_f32(0, 0, x_0, 10, 20, 1.0f, x, W, 0.0f, t_3);
+    {
+        const int64_t blocks = sg_blocks(x_0, x_0 * 37);
+        SG_IN_BLOCKS(x_0, compute_2(labels, t_3, b, t_4, first, last, x_0))
+    }
+    compute_grad_b(t_3, b, t_5, t_6, output_1, t_7, t_2, grad_b, x_0);
+    {
+        const int64_t blocks = sg_blocks(x_0, x_0 * 31);
+        SG_IN_BLOCKS(x_0, compute_loss(t_4, t_5, t_6, total_of_block + block, first, last))
+        compute_loss_rest(loss, total_of_block, blocks, x_0);
+    }
+    /* W <- 1 * W + -0.1 * (x.T @ (switch(... == ..., -1 / ..., 0) - p * (-1 / ...))) : float32 (20, 10)    test_golden.py:35 */
+    sg_gemm_f32(1, 0, 20, 10, x_0, -0.1f, x, t_2, 1.0f, W);
     update_b(grad_b, b);
     return 0;
 }
@@ -422,4 +432,9 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
 void softmax_step_blas(void *const *functions)
 {
     memcpy(sg_blas, functions, sizeof sg_blas);
+}
+
+void softmax_step_threads(const int32_t *count)
+{
+    sg_threads = count;
 }

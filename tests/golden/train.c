@@ -37,11 +37,52 @@
 #define SG_INLINE static inline
 #endif
 
-/* x kept within -bound and bound; NaN stays. */
-SG_INLINE double sg_clamp_f64(double x, double bound)
+/* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
+   are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
+enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+static const int32_t sg_one_thread = 1;
+static const int32_t *sg_threads = &sg_one_thread;
+
+SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 {
-    const double y = -bound > x ? -bound : x;
-    return bound < y ? bound : y;
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
+    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+}
+
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
+#define SG_BLOCK_OF(n, call)                                                           \
+    {                                                                                  \
+        const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \
+        call;                                                                          \
+    }
+#ifdef _OPENMP
+#define SG_IN_BLOCKS(n, call)                                                                              \
+    if (blocks > 1 && *sg_threads > 1) {                                                                   \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    } else {                                                                                               \
+        for (int64_t block = 0; block < blocks; ++block)                                                   \
+            SG_BLOCK_OF(n, call)                                                                           \
+    }
+#else
+#define SG_IN_BLOCKS(n, call)                            \
+    for (int64_t block = 0; block < blocks; ++block)     \
+        SG_BLOCK_OF(n, call)
+#endif
+
+SG_INLINE uint64_t sg_bits_f64(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The bits of x, or those of limit where that is less; of a NaN, any. As integers: one instruction for many lanes. */
+SG_INLINE uint64_t sg_limited_f64(double x, double limit)
+{
+    const int64_t bits = (int64_t)sg_bits_f64(x), most = (int64_t)sg_bits_f64(limit);
+    return (uint64_t)(bits < most ? bits : most);
 }
 
 /* a b + c, rounded once where the machine does so in one instruction. */
@@ -54,13 +95,6 @@ SG_INLINE double sg_muladd_f64(double a, double b, double c)
 #endif
 }
 
-SG_INLINE uint64_t sg_bits_f64(double x)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
 SG_INLINE double sg_of_bits_f64(uint64_t bits)
 {
     double x;
@@ -68,9 +102,13 @@ SG_INLINE double sg_of_bits_f64(uint64_t bits)
     return x;
 }
 
-/* exp(r) 2^n factor, for |r| <= log(2) / 2 and shifted = n + 0x1.8p52, with a whole |n| < 2000 (float: 250). */
-SG_INLINE double sg_exp_reduced_f64(double r, double shifted, double factor)
+/* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
+SG_INLINE double sg_sigmoid_f64(double x)
 {
+    const double y = -600.0 > -x ? -600.0 : -x;
+    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.800000000039bp52), 0x1.80000000007ffp52);
+    const double n = sg_of_bits_f64(shifted) - 0x1.800000000039bp52;
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y));
     const double r2 = r * r;
     double p0 = 2.0926839661482764e-09, p1 = 2.5112257561583502e-08;
     p0 = sg_muladd_f64(p0, r2, 2.7557233732592873e-07);
@@ -83,23 +121,8 @@ SG_INLINE double sg_exp_reduced_f64(double r, double shifted, double factor)
     p1 = sg_muladd_f64(p1, r2, 0.00833333333331672);
     p1 = sg_muladd_f64(p1, r2, 0.16666666666666685);
     const double p = sg_muladd_f64(p1, r, p0);
-    const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * factor;
-    const uint64_t n = sg_bits_f64(shifted), half = n >> 1;  /* twice, since 2^n itself may be no normal number */
-    return e * sg_of_bits_f64((half << 52) + 0x3ff0000000000000) * sg_of_bits_f64(((n - half) << 52) + 0x3ff0000000000000);
-}
-
-/* exp(x - tail) factor, for a tail far below x. */
-SG_INLINE double sg_exp_scaled_f64(double x, double tail, double factor)
-{
-    const double y = sg_clamp_f64(x, 800.0), shifted = sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.8p52), n = shifted - 0x1.8p52;
-    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y) - tail);
-    return sg_exp_reduced_f64(r, shifted, factor);
-}
-
-/* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
-SG_INLINE double sg_sigmoid_f64(double x)
-{
-    return 0x1p-100 / (0x1p-100 + sg_exp_scaled_f64(-x, 0, 0x1p-100));
+    const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * sg_of_bits_f64(shifted << 52);
+    return 0x1p-100 / (0x1p-100 + e);
 }
 
 /* The BLAS, by pointers that train_blas receives; NULL until then, and loops are used instead. */
@@ -187,9 +210,10 @@ static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const do
 
 /* h = sigmoid(x @ W + b) : float64 (y_0, 2)    test_golden.py:20
    4*y_0 operations; 16*y_0 + 16 bytes read, 16*y_0 written */
-SG_KERNEL void compute_h(const double *restrict t_3, const double *restrict b, double *restrict h, int64_t y_0)
+SG_KERNEL void compute_h(const double *restrict t_3, const double *restrict b, double *restrict h, int64_t first,
+                         int64_t last)
 {
-    for (int64_t i = 0; i < y_0; ++i) {
+    for (int64_t i = first; i < last; ++i) {
         SG_LANES(omp simd)
         for (int64_t j = 0; j < 2; ++j) {
             h[i * 2 + j] = sg_sigmoid_f64(t_3[i * 2 + j] + b[j]);
@@ -310,7 +334,10 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
     double *grad_b = workspace;
     /* x @ W : float64 (y_0, 2)    test_golden.py:20 */
     sg_gemm_f64(0, 0, y_0, 2, 2, 1.0, x, W, 0.0, t_3);
-    compute_h(t_3, b, h, y_0);
+    {
+        const int64_t blocks = sg_blocks(y_0, y_0 * 58);
+        SG_IN_BLOCKS(y_0, compute_h(t_3, b, h, first, last))
+    }
     /* h @ W2 : float64 (y_0,)    test_golden.py:21 */
     sg_gemv_f64(0, y_0, 2, 1.0, h, W2, 0.0, t_4);
     compute_y_pred_cost_grad_b_update_b2(t_4, b2, y_pred, y, cost, t_2, W2, h, t, grad_b, y_0);
@@ -326,4 +353,9 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
 void train_blas(void *const *functions)
 {
     memcpy(sg_blas, functions, sizeof sg_blas);
+}
+
+void train_threads(const int32_t *count)
+{
+    sg_threads = count;
 }

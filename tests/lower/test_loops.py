@@ -15,15 +15,15 @@ rng = np.random.default_rng(0)
 
 
 def kernel(lowered, inputs, *outputs):
-    """The one kernel of a function."""
-    program = lowered(inputs, outputs).program
-    assert len(program.kernels) == 1
-    return program.kernels[0]
+    """The kernel of the one nest of a function, which does a block of it where it is large."""
+    lowering = lowered(inputs, outputs)
+    (step,) = lowering.steps
+    return step.kernels[0]
 
 
 def loops(body):
     """The nesting of loops: (loops inside, …), an innermost one as 'simd' or 'loop'."""
-    found = [s for s in body if isinstance(s, ir.For)]
+    found = [s.loop if isinstance(s, ir.Runs) else s for s in body if isinstance(s, (ir.For, ir.Runs))]
     return tuple(loops(s.body) or ("simd" if s.simd else "loop") for s in found)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import symgraph as sg
 import symgraph.tensor as T
+from codegen.threads import DECLARATIONS
 from symgraph.lower.names import LONGEST, RESERVED, Names, identifier
 
 HOSTILE = [
@@ -96,7 +97,8 @@ def compute(x_name, h_name, total_name, function_name):
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:30])
 def test_hostile_names_compile_and_compute(name):
     f = compute(name, name, name, name)
-    assert f.c_source.isascii() and "\\\n" not in f.c_source and "??" not in f.c_source
+    text = f.c_source.replace(DECLARATIONS, "")  # whose macros alone go on in the next line
+    assert text.isascii() and "\\\n" not in text and "??" not in text
 
 
 @pytest.mark.parametrize("start", range(0, len(OTHERS), 4))
