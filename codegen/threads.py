@@ -23,40 +23,43 @@ _SHORT_SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 MOST_BLOCKS = 32
 BLOCK_WORK = 1 << 17  # operations, of which a core does some 10 in a nanosecond: a block takes longer than to wake a thread
 
-DECLARATIONS = f"""\
+DECLARATIONS = """\
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
-enum {{ SG_MOST_BLOCKS = {MOST_BLOCKS}, SG_BLOCK_WORK = {BLOCK_WORK} }};
+#ifndef SG_BLOCK_WORK
+#define SG_BLOCK_WORK %d
+#endif
+enum { SG_MOST_BLOCKS = %d };
 static const int32_t sg_one_thread = 1;
 static const int32_t *sg_threads = &sg_one_thread;
 
 SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
-{{
+{
     const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
     return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
-}}
+}
 
 /* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
 #define SG_BLOCK_OF(n, call)                                                           \\
-    {{                                                                                  \\
+    {                                                                                  \\
         const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \\
         call;                                                                          \\
-    }}
+    }
 #ifdef _OPENMP
-#define SG_IN_BLOCKS(n, call)                                                                              \\
-    if (blocks > 1 && *sg_threads > 1) {{                                                                   \\
-        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \\
-        for (int64_t block = 0; block < blocks; ++block)                                                   \\
-            SG_BLOCK_OF(n, call)                                                                           \\
-    }} else {{                                                                                               \\
-        for (int64_t block = 0; block < blocks; ++block)                                                   \\
-            SG_BLOCK_OF(n, call)                                                                           \\
-    }}
+#define SG_IN_BLOCKS(n, call)                                                  \\
+    if (blocks > 1 && *sg_threads > 1) {                                       \\
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)") \\
+        for (int64_t block = 0; block < blocks; ++block)                       \\
+            SG_BLOCK_OF(n, call)                                               \\
+    } else {                                                                   \\
+        for (int64_t block = 0; block < blocks; ++block)                       \\
+            SG_BLOCK_OF(n, call)                                               \\
+    }
 #else
-#define SG_IN_BLOCKS(n, call)                            \\
-    for (int64_t block = 0; block < blocks; ++block)     \\
+#define SG_IN_BLOCKS(n, call)                        \\
+    for (int64_t block = 0; block < blocks; ++block) \\
         SG_BLOCK_OF(n, call)
-#endif"""
+#endif""" % (BLOCK_WORK, MOST_BLOCKS)
 
 
 def take_threads(function: str) -> str:

@@ -38,14 +38,13 @@ class Halves:
 def can_be_split(statements_outside: Sequence[ir.Stmt], sinks: Iterable[Sink]) -> bool:
     """Whether the iterations of the outermost loop may run side by side, given the statements outside all loops.
 
-    They may if there is one such loop, nothing else is assigned there but sums, no iteration reads what another
-    writes, and each writes elements of its own, or adds to elements that all add to.
+    They may if there is one such loop, nothing is carried from one to the next but sums and extremes, no iteration
+    reads what another writes, and each writes elements of its own, or adds to elements that all add to.
     """
     sinks = list(sinks)
     loops = [s for s in statements_outside if _is_loop(s)]
-    if len(loops) != 1 or any(isinstance(s, Accumulation) and s.reduction.kind in BEST_SO_FAR for s in sinks):
-        return False
-    if any(isinstance(s, Accumulation) and s.depth == s.complete == 0 for s in sinks):
+    outer = [s for s in sinks if isinstance(s, Accumulation) and s.complete == 0]
+    if len(loops) != 1 or any(s.depth == 0 or s.reduction.kind in BEST_SO_FAR for s in outer):
         return False
     inside = [s for s in statements(loops) if isinstance(s, ir.Store)]
     places = {(s.buffer.name, s.offset) for s in inside}
