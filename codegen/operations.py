@@ -302,6 +302,8 @@ static inline $T sg_power_$s($T x, $T n)
 {""" + _SQUARING),
     f=_vector("power"),
 )
+for _name in vector_math.WHOLE_POWERS:
+    _define(_name, f=_vector(_name))
 
 # Choices. A NaN goes through minimum and maximum.
 for _name, _symbol in ("minimum", "<="), ("maximum", ">="):

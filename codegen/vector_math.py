@@ -82,13 +82,16 @@ _COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {
 }  # fmt: skip
 
 # The format, and constants split so that a whole number below 2^11 (in float32 2^8) times the first part is exact.
+# Added to a number, to_integer leaves it rounded in the last bits of the sum; biased leaves it as the exponent of 2^n,
+# shrunk as that of 2^n shrink, centre as the exponents of 2^(n/2) twice, and each at most up to its end.
 _FORMATS = {
     "float64": dict(
         mantissa=52, half_bits="0x3fe0000000000000", one="0x3ff0000000000000", two="0x4000000000000000",
         root_half="0x3fe6a09e667f3bcd", fraction="0xfffffffffffff", upper="0xfffffffff8000000",
         to_integer="0x1.8p52", biased="0x1.80000000003ffp52", centre="0x1.80000000007fep52",
         centre_n="2046", centre_end="0x1.8000000000c0ep52", exponents="0xfff0000000000000",
-        shrunk="0x1.800000000039bp52", shrunk_end="0x1.80000000007ffp52", sigmoid_end="600.0", whole="0x1p52", whole_bits="0x4330000000000000", bias="0x1.00000000003ffp52",
+        shrunk="0x1.800000000039bp52", shrunk_end="0x1.80000000007ffp52", sigmoid_end="600.0",
+        whole="0x1p52", whole_bits="0x4330000000000000", bias="0x1.00000000003ffp52",
         least="0x1p-1022", lift="0x1p54", lifted="54.0", bound="800.0", tiny="0x1p-54", shrink="0x1p-100",
         log2e="0x1.71547652b82fep+0", ln2="0x1.62e42fefa39efp-1",
         ln2_high="0x1.62e42fefa38p-1", ln2_low="0x1.ef35793c7673p-45",
@@ -103,7 +106,8 @@ _FORMATS = {
         root_half="0x3f3504f3", fraction="0x7fffff", upper="0xfffff000",
         to_integer="0x1.8p23f", biased="0x1.8000fep23f", centre="0x1.8001fcp23f",
         centre_n="254", centre_end="0x1.800314p23f", exponents="0xff800000",
-        shrunk="0x1.8000c2p23f", shrunk_end="0x1.8001fep23f", sigmoid_end="66.0f", whole="0x1p23f", whole_bits="0x4b000000", bias="0x1.0000fep23f",
+        shrunk="0x1.8000c2p23f", shrunk_end="0x1.8001fep23f", sigmoid_end="66.0f",
+        whole="0x1p23f", whole_bits="0x4b000000", bias="0x1.0000fep23f",
         least="0x1p-126f", lift="0x1p25f", lifted="25.0f", bound="110.0f", tiny="0x1p-25f", shrink="0x1p-30f",
         log2e="0x1.715476p+0f", ln2="0x1.62e43p-1f",
         ln2_high="0x1.62e4p-1f", ln2_low="0x1.7f7d1cp-20f",
@@ -152,6 +156,13 @@ SG_INLINE $T sg_product_tail_$s($T a, $T b, $T product)
     const $T c = sg_of_bits_$s(sg_bits_$s(a) & $upper), d = sg_of_bits_$s(sg_bits_$s(b) & $upper);
     return ((c * d - product) + c * (b - d) + (a - c) * d) + (a - c) * (b - d);
 #endif
+}""",
+    "with_tail": """
+/* high + low where that is another number: beyond the largest the low part is not known, and -0 stays. */
+SG_INLINE $T sg_with_tail_$s($T high, $T low)
+{
+    const $T size = fabs$m(low);
+    return (size > 0) & (size < INFINITY) ? high + low : high;
 }""",
     "remainder": """
 /* c - a b, for a near c / b. */
@@ -432,7 +443,11 @@ _USUAL_POWER = {
     const float usual = (float)sg_exp_f64(c * log_a);""",
 }
 
-FUNCTIONS = frozenset((*_TEXTS, *_STEMS, "power"))  # what `source` knows, helpers of helpers included
+# The whole exponents whose powers are functions of their own: {power_7: 7, …}. Products alone are within 4 units in
+# the last place up to the sixth power, and of 1/x up to the third.
+WHOLE_POWERS = {f"power_{n}": n for n in range(7, 33)} | {f"power_minus_{n}": -n for n in range(4, 33)}
+
+FUNCTIONS = frozenset((*_TEXTS, *_STEMS, "power", *WHOLE_POWERS))  # what `source` knows, helpers of helpers included
 
 
 @cache
@@ -443,8 +458,8 @@ def source(name: str, dtype: str) -> str:
     """
     ctype = C_TYPES[dtype]
     values = {
-        "T": ctype.name, "U": f"uint{8 * ctype.bytes}_t", "I": f"int{8 * ctype.bytes}_t", "s": ctype.suffix, "m": ctype.math,
-        "half": "0.5" + ctype.literal, "zero": "0.0" + ctype.literal, **_FORMATS[dtype],
+        "T": ctype.name, "U": f"uint{8 * ctype.bytes}_t", "I": f"int{8 * ctype.bytes}_t",
+        "s": ctype.suffix, "m": ctype.math, "half": "0.5" + ctype.literal, "zero": "0.0" + ctype.literal, **_FORMATS[dtype],
     }  # fmt: skip
     if name in _STEMS:
         arguments = ["y", "x"] if name == "arctan2" else ["x"]
@@ -453,7 +468,7 @@ def source(name: str, dtype: str) -> str:
             "parameters": ", ".join(f"{ctype.name} {x}" for x in arguments), "arguments": ", ".join(arguments),
         }  # fmt: skip
     special = {"power": _POWER.replace("$usual_value", _USUAL_POWER.get(dtype, ""))} | dict.fromkeys(_STEMS, _LIBM)
-    text = special.get(name) or _TEXTS[name]
+    text = _whole_power(name) if name in WHOLE_POWERS else special.get(name) or _TEXTS[name]
     for polynomial, coefficients in _COEFFICIENTS.items():
         if f"${polynomial}_polynomial" in text:
             values[f"{polynomial}_polynomial"] = _polynomial(coefficients[dtype], ctype)
@@ -465,6 +480,35 @@ def called(name: str, dtype: str) -> tuple[str, ...]:
     """The functions that one calls: their names in C, in the order in which they are met."""
     own = f"sg_{name}_{C_TYPES[dtype].suffix}"
     return tuple(other for other in dict.fromkeys(re.findall(r"\bsg_\w+", source(name, dtype))) if other != own)
+
+
+def _whole_power(name: str) -> str:
+    """x^n by squaring, every product with its error; what two errors make together is too small to count.
+
+    Source: Graillat, Accurate floating-point product and exponentiation (2009), algorithm LogCompExp.
+    """
+    n, base, base_low = WHOLE_POWERS[name], "x", ""
+    lines = [f"/* x^{n}, by products with their errors. */", f"SG_INLINE $T sg_{name}_$s($T x)", "{"]
+    if n < 0:
+        base, base_low = "y", "y_low"
+        lines.append("    const $T y = 1 / x, y_low = sg_remainder_$s(y, x, 1) * y;")
+    power, low, exponent = base, base_low, 1
+
+    def multiply(factor: str, product: str, terms: list[tuple[str, str]]) -> None:
+        tail = f"sg_product_tail_$s({power}, {factor}, {product})"
+        for a, b in terms:
+            tail = f"sg_muladd_$s({a}, {b}, {tail})" if a and b else tail
+        lines.append(f"    const $T {product} = {power} * {factor}, {product}_low = {tail};")
+
+    for digit in f"{abs(n):b}"[1:]:
+        exponent *= 2
+        multiply(power, f"{base}{exponent}", [(f"2 * {power}", low)])
+        power, low = f"{base}{exponent}", f"{base}{exponent}_low"
+        if digit == "1":
+            exponent += 1
+            multiply(base, f"{base}{exponent}", [(low, base), (power, base_low)])
+            power, low = f"{base}{exponent}", f"{base}{exponent}_low"
+    return "\n".join([*lines, f"    return sg_with_tail_$s({power}, {low});", "}"])
 
 
 def _polynomial(coefficients: tuple[float, ...], ctype: CType) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from codegen import ir
+from codegen.operations import OPERATIONS
 from symgraph.graph.node import Constant
 from symgraph.ops import special
 from symgraph.ops.scalar import ScalarFunction, choosing, composite, logical, primitive, same
@@ -187,11 +188,20 @@ def _power(x: np.ndarray, n: np.ndarray) -> np.ndarray:
     return np.where(n < 0, inverse, np.power(x, np.maximum(n, 0))).astype(x.dtype)
 
 
+def _power_in_c(x: ir.Expr, n: ir.Expr) -> ir.Expr:
+    """A power; small whole exponents have an operation each, of products."""
+    if isinstance(n, ir.Literal) and x.dtype.startswith("float") and float(n.value).is_integer():
+        name = f"power_minus_{-int(n.value)}" if n.value < 0 else f"power_{int(n.value)}"
+        if name in OPERATIONS:
+            return ir.Operation(x.dtype, name, (x,))
+    return ir.Operation(x.dtype, "power", (x, n))
+
+
 power = primitive(
     "power", np.power,
     # the logarithm of 1 where x = 0: there 0^n stays 0 when n > 0 moves
     [_power_by_base, lambda x, n, out: out * log(switch(eq(x, 0), 1, x))],
-    numeric=_power, infix="**", sympy=lambda x, n: x**n, domain=((0.1, 3), (-2, 2)),
+    numeric=_power, c=_power_in_c, infix="**", sympy=lambda x, n: x**n, domain=((0.1, 3), (-2, 2)),
     doc="x to the power n. Integers wrap; a negative power of an integer is 0, or of 1 and -1 itself or its negative.",
 )  # fmt: skip
 sqrt = primitive("sqrt", np.sqrt, [lambda x, out: 0.5 / out], sympy="sqrt", domain=((0.1, 5),), doc="The square root.")

@@ -197,18 +197,22 @@ def _same_shape(x: Variable, y: Variable) -> bool:
 
 @rule(on=power, why="a few products instead of a logarithm and an exponential")
 def power_as_products(node: Apply, graph: Graph) -> Variable | None:
-    """Whole exponents up to 8 in size, by squaring; ±1/2 by square roots."""
+    """Whole exponents by squaring, as far as it is exact or as good as a library's power; ±1/2 by square roots.
+
+    Floats: from -3 to 6, where the products are within 4 units in the last place; what goes further is an operation of
+    its own. 1/x is multiplied rather than x, whose powers are too large before the result is too small.
+    """
     x, y = node.inputs
     n = uniform(y)
-    if n is None or (n < 0 and not x.type.is_float) or not keeps_type(node.output, x):
+    if n is None or not keeps_type(node.output, x):
         return None
     if abs(n) == 0.5:
         root = sqrt(x)
         return root if n > 0 else 1 / root
-    if n != int(n) or not 1 <= abs(n) <= 8:
+    lowest, highest = (-3, 6) if x.type.is_float else (1, 8)
+    if n == 0 or not float(n).is_integer() or not lowest <= n <= highest:
         return None
-    result = _power(x, int(abs(n)))
-    return result if n > 0 else 1 / result
+    return _power(x, int(n)) if n > 0 else _power(1 / x, -int(n))
 
 
 def _power(x: Variable, n: int) -> Variable:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.special as scipy_special
 
-from codegen import operations
+from codegen import operations, vector_math
 from codegen.dtypes import C_TYPES, c_type
 from codegen.operations import OPERATIONS, REDUCTIONS, Function, Infix, Prefix, dtypes, helper, identity, spelling
 
@@ -69,7 +69,7 @@ REFERENCE = {
     "psi": np.vectorize(digamma, otypes=["float64"]),
     "polygamma": np.vectorize(nth_derivative_of_psi, otypes=["float64"]),
     "hurwitz": lambda s, x: scipy_special.zeta(s.astype("float64"), x.astype("float64")),
-}  # fmt: skip
+} | {name: lambda x, n=n: x ** np.array(n, x.dtype) for name, n in vector_math.WHOLE_POWERS.items()}  # fmt: skip
 
 
 def reference(name):

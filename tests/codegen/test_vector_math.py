@@ -23,20 +23,21 @@ from codegen.toolchain import find_toolchain
 DTYPES = ["float64", "float32"]
 UNARY = """
     exp exp2 expm1 log log2 log10 log1p sinh cosh tanh arcsinh arccosh arctanh sin cos tan arcsin arccos arctan
-    sigmoid erf erfc
+    sigmoid erf erfc power_7 power_10 power_31 power_minus_4 power_minus_7
 """.split()
 BINARY = ["power", "arctan2"]
 LIBM = "sin cos tan arcsin arccos arctan arctan2".split()
 
 # Units in the last place. libm's vector functions promise 4.
 BOUNDS = dict.fromkeys(LIBM, 4.0) | dict.fromkeys("exp exp2 log log2 log10 power".split(), 1.2)
+BOUNDS |= dict.fromkeys(vector_math.WHOLE_POWERS, 1.0)
 BOUND = 3.0
 
 EXACT = {
     "exp2": lambda x: mpf(2) ** x, "log2": lambda x: mp.log(x) / mp.log(2),
     "arcsinh": mp.asinh, "arccosh": mp.acosh, "arctanh": mp.atanh, "arcsin": mp.asin, "arccos": mp.acos,
     "arctan": mp.atan, "arctan2": mp.atan2, "sigmoid": lambda x: 1 / (1 + mp.exp(-x)), "power": mp.power,
-}  # fmt: skip
+} | {name: lambda x, n=n: mpf(x) ** n for name, n in vector_math.WHOLE_POWERS.items()}  # fmt: skip
 # Beyond these, where the value is 0 or infinite in both formats or does not change any more, mpmath only takes long.
 FLAT = dict.fromkeys("exp exp2 expm1 sinh cosh sigmoid".split(), 1200) | {"tanh": 40, "erf": 9, "erfc": 30}
 DOMAINS = dict.fromkeys("log log2 log10".split(), (0, math.inf)) | {"log1p": (-1, math.inf), "arccosh": (1, math.inf)}
@@ -174,6 +175,7 @@ def test_every_function_is_within_its_bound(take, truth):
 # -- zeros, infinities, NaN, the largest and the smallest
 
 REFERENCES = {"erf": scipy_special.erf, "erfc": scipy_special.erfc, "sigmoid": scipy_special.expit}
+REFERENCES |= {name: lambda x, n=n: x ** np.array(n, x.dtype) for name, n in vector_math.WHOLE_POWERS.items()}
 
 
 def edges(dtype):

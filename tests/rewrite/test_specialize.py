@@ -1,8 +1,13 @@
 """The rules that make things cheaper: their form, and their numbers."""
 
+import math
+
 import numpy as np
 import pytest
+from mpmath import mp, mpf
 
+import symgraph as sg
+import symgraph.tensor as T
 from symgraph.grad import grad
 from symgraph.graph.node import as_variable
 from symgraph.graph.traverse import toposort
@@ -30,9 +35,10 @@ def labels(*outputs):
 # Powers and quotients ----------------------------------------------------------------------------
 
 POWERS = {
-    0.5: lambda x: sqrt(x), -0.5: lambda x: 1 / sqrt(x), -1: lambda x: 1 / x, -2: lambda x: 1 / sqr(x), 1: lambda x: x,
+    0.5: lambda x: sqrt(x), -0.5: lambda x: 1 / sqrt(x), -1: lambda x: 1 / x, -2: lambda x: sqr(1 / x), 1: lambda x: x,
     2: lambda x: sqr(x), 3: lambda x: sqr(x) * x, 4: lambda x: sqr(sqr(x)), 5: lambda x: sqr(sqr(x)) * x,
-    6: lambda x: sqr(sqr(x) * x), 7: lambda x: sqr(sqr(x) * x) * x, 8: lambda x: sqr(sqr(sqr(x))), 9: None, 1.5: None,
+    6: lambda x: sqr(sqr(x) * x), -3: lambda x: sqr(1 / x) * (1 / x), 7: None, 10: None, -4: None, 1.5: None, 99: None,
+    float("inf"): None,
 }  # fmt: skip
 
 
@@ -42,6 +48,33 @@ def test_powers(n, dtype, var, check, is_same):
     x = var(dtype)
     result = check(x**n, {x: [0.3, 1.0, 2.5, 7.0]}, rtol=1e-6).outputs[0]
     assert is_same(result, POWERS[n](x)) if POWERS[n] else "power" in labels(result)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [-32, -10, -4, -3, -2, 2, 3, 4, 5, 6, 7, 10, 31, 32])
+def test_whole_powers_are_within_four_units_in_the_last_place(n, dtype):
+    """Also where the result has no full precision, and where only a part of it would be too large."""
+    x = T.vector("x", dtype=dtype)
+    f = sg.function([x], x**n)
+    assert "log" not in f.c_source and f"sg_power_{dtype.replace('loat', '')}" not in f.c_source
+    limits = np.finfo(dtype)
+    reach = (limits.maxexp + limits.nmant) / abs(n)
+    values = np.concatenate([RNG.uniform(1, 2, 2000), np.exp2(RNG.uniform(-reach, reach, 2000))])
+    values = (values * RNG.choice([-1, 1], values.size)).astype(dtype)
+    worst = 0.0
+    with mp.workdps(40):
+        for value, found in zip(values.tolist(), f(values).tolist(), strict=True):
+            true = mpf(value) ** n
+            if abs(true) < mpf(2) ** limits.maxexp:
+                unit = mpf(2) ** max(mp.frexp(true)[1] - limits.nmant - 1, limits.minexp - limits.nmant)
+                worst = max(worst, float(abs(mpf(found) - true) / unit))
+            else:
+                assert math.isinf(found)
+    assert worst <= 4
+    with np.errstate(all="ignore"):
+        edges = np.array([0, -0.0, 1, -1, math.inf, -math.inf, math.nan, limits.max, -limits.max, limits.tiny], dtype)
+        np.testing.assert_array_equal(f(edges), edges ** np.array(n, dtype))
+        np.testing.assert_array_equal(np.signbit(f(edges[:2])), np.signbit(edges[:2] ** np.array(n, dtype)))
 
 
 def test_powers_of_integers(var, check):
