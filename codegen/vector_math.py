@@ -459,7 +459,8 @@ def source(name: str, dtype: str) -> str:
     ctype = C_TYPES[dtype]
     values = {
         "T": ctype.name, "U": f"uint{8 * ctype.bytes}_t", "I": f"int{8 * ctype.bytes}_t",
-        "s": ctype.suffix, "m": ctype.math, "half": "0.5" + ctype.literal, "zero": "0.0" + ctype.literal, **_FORMATS[dtype],
+        "s": ctype.suffix, "m": ctype.math, "half": "0.5" + ctype.literal, "zero": "0.0" + ctype.literal,
+        **_FORMATS[dtype],
     }  # fmt: skip
     if name in _STEMS:
         arguments = ["y", "x"] if name == "arctan2" else ["x"]
