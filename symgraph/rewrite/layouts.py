@@ -14,7 +14,7 @@ from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.axes import DimShuffle
 from symgraph.ops.creation import Arange
 from symgraph.ops.elementwise import Elementwise, Unbroadcast, cast
-from symgraph.ops.gather import Scatter, Take, counted
+from symgraph.ops.gather import Scatter
 from symgraph.ops.indexing import IncSubtensor
 from symgraph.ops.layout import BroadcastTo, Length, Reshape, SpecifyShape
 from symgraph.ops.slices import WindowStore
@@ -104,16 +104,6 @@ def length_of_input(node: Apply, graph: Graph) -> Variable | None:
     axis = node.op.axis  # type: ignore[attr-defined]
     found = extent(x, axis, graph)
     return as_scalar(found) if found != (x, axis) else None
-
-
-@rule(on=(Take, Scatter), why="an index that counts 0, 1, 2, … beside others is taken to reach the end of its axis")
-def count_to_the_end(node: Apply, graph: Graph) -> Variable | None:
-    ends = {
-        index: count_to(as_scalar(end), index.dtype)
-        for index, x, axis in counted(node)
-        if (end := extent(x, axis, graph)) != extent(index, 0, graph)
-    }
-    return node.op(*[ends.get(x, x) for x in node.inputs]) if ends else None
 
 
 def count_to(n: Variable, dtype: str = "int64") -> Variable:
@@ -315,7 +305,7 @@ def of_shape(value: Variable, x: Variable, graph: Graph) -> Variable:
 
 
 LAYOUTS = (
-    length_of_input, count_to_the_end, compose_dimshuffles, reorder_fill, reshape_operands, expand_unbroadcast,
+    length_of_input, compose_dimshuffles, reorder_fill, reshape_operands, expand_unbroadcast,
     keep_shape, compose_broadcasts, store_unstretched, fix_lengths, read_unstretched, stretch_result, compose_reshapes,
     reshape_by_ones, specified,
 )  # fmt: skip

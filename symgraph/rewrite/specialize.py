@@ -14,7 +14,7 @@ from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.creation import Arange
 from symgraph.ops.elementary import add, eq, mul, neg, power, sigmoid, sqr, sqrt, sub, switch, true_divide
 from symgraph.ops.elementwise import Elementwise, cast
-from symgraph.ops.gather import Places, Scatter, Take
+from symgraph.ops.gather import Places, Scatter, Take, counted
 from symgraph.ops.layout import length
 from symgraph.ops.linalg import Dot, Gemm
 from symgraph.ops.reduce import Sum
@@ -38,12 +38,13 @@ def take_from_operands(node: Apply, graph: Graph) -> Variable | None:
         return None
     if not (graph.used_once(x) or inner.op.function in (add, sub, mul, neg)):  # type: ignore[attr-defined]
         return None
-    result = inner.op(*[_cells(y, *indices) for y in inner.inputs])
+    whole = _takes_all_rows(node, graph)
+    result = inner.op(*[_cells(y, indices[0], indices[1], whole) for y in inner.inputs])
     return result if keeps_type(node.output, result) else None
 
 
-def _cells(x: Variable, i: Variable, j: Variable) -> Variable:
-    """The elements at [i, j] of a matrix that `x` broadcasts to, up to broadcasting."""
+def _cells(x: Variable, i: Variable, j: Variable, whole: bool) -> Variable:
+    """The elements at [i, j] of a matrix that `x` broadcasts to, up to broadcasting; `whole`: i are all rows."""
     rows, columns = ((1, 1) + x.type.shape)[-2:]
     if x.ndim == 2 and rows == 1:
         x = x.dimshuffle(1)
@@ -51,7 +52,9 @@ def _cells(x: Variable, i: Variable, j: Variable) -> Variable:
         x = x.dimshuffle(*range(x.ndim - 1))
     if x.ndim == 2:
         return Take(CELLS)(x, i, j)
-    return Take(LEADING)(x, i if columns == 1 else j) if x.ndim else x
+    if x.ndim == 0 or (columns == 1 and whole):
+        return x
+    return Take(LEADING)(x, i if columns == 1 else j)
 
 
 @rule(on=Take, why="all rows, in their order")
@@ -68,6 +71,8 @@ def sum_of_scattered(node: Apply, graph: Graph) -> Variable | None:
     if found is None or node.op != Sum((1,)):
         return None
     y, i, j = found
+    if _takes_all_rows(x.owner, graph):  # type: ignore[arg-type]
+        return y if keeps_type(node.output, y) else of_shape(y, node.output, graph)
     rows = length(x, 0)
     zeros = as_variable(0, x.dtype).broadcast_to([rows])
     if y.ndim == 0 and i.type.shape != j.type.shape:
@@ -90,7 +95,7 @@ def one_hot_rows(node: Apply, graph: Graph) -> Variable | None:
     if found is None:
         return None
     y, i, j = found
-    if not _counts_rows(i, node.inputs[0], graph) or (j.type.shape == (1,) != i.type.shape):
+    if not _takes_all_rows(node, graph) or (j.type.shape == (1,) != i.type.shape):
         return None
     classes = length(node.inputs[0], 1)
     chosen = cast(j, "int64")
@@ -124,6 +129,13 @@ def _scattered(x: Variable) -> tuple[Variable, Variable, Variable] | None:
         return None
     _, y, i, j = node.inputs
     return (y, i, j) if i.ndim == j.ndim == 1 else None
+
+
+def _takes_all_rows(node: Apply, graph: Graph) -> bool:
+    """Whether the first index of a `Take` or `Scatter` of matrices runs through all rows, or is taken to."""
+    x = node.inputs[0]
+    index = node.inputs[1 if isinstance(node.op, Take) else 2]
+    return any(i is index for i, _, _ in counted(node)) or _counts_rows(index, x, graph)
 
 
 def _counts_rows(index: Variable, x: Variable, graph: Graph) -> bool:
