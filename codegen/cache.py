@@ -77,16 +77,24 @@ class Cache:
             CompileError, NoCompiler: as `toolchain.compile`; the C file is kept
             CacheRefused: the directory can no longer be used
         """
-        if not _IDENTIFIER.fullmatch(name):
-            raise ValueError(f"{name!r} is not a C identifier")
-        library = self.directory / f"{name[:60]}-{key(c_text, toolchain, extra_flags)[:32]}.so"
+        library = self._place(c_text, toolchain, extra_flags, name)
         text = c_text.encode()
-        if _read(library.with_suffix(".c")) != text or not _sound(library):
+        if not _holds(library, text):
             try:
                 self._make(library, text, toolchain, extra_flags)
             except OSError as error:
                 raise CacheRefused(f"cannot write to {self.directory}: {error}; make room, or {_REMEDY}") from error
         return library
+
+    def find(self, c_text: str, toolchain: Toolchain, extra_flags: Sequence[str] = (), *, name: str) -> Path | None:
+        """The library that `build` would give without compiling; None where it would compile."""
+        library = self._place(c_text, toolchain, extra_flags, name)
+        return library if _holds(library, c_text.encode()) else None
+
+    def _place(self, c_text: str, toolchain: Toolchain, extra_flags: Sequence[str], name: str) -> Path:
+        if not _IDENTIFIER.fullmatch(name):
+            raise ValueError(f"{name!r} is not a C identifier")
+        return self.directory / f"{name[:60]}-{key(c_text, toolchain, extra_flags)[:32]}.so"
 
     def entries(self) -> list[Entry]:
         """What is in the cache, newest first; after a failed build, an entry is the C file alone."""
@@ -199,6 +207,11 @@ def _read(file: Path) -> bytes | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _holds(library: Path, text: bytes) -> bool:
+    """Whether a library is there, whole, and made of this C."""
+    return _read(library.with_suffix(".c")) == text and _sound(library)
 
 
 def _sound(library: Path) -> bool:

@@ -54,6 +54,11 @@ class Module:
             raise ValueError(f"the C of {self.name} has no clocks: {error}") from error
 
 
+def address(array: Any) -> int:
+    """Where the memory of a contiguous array starts."""
+    return int(_FFI.cast("intptr_t", _FFI.from_buffer(array)))
+
+
 def load(c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Module:
     """Compile the C of one function, or take it from the cache, and load it.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symgraph.compiler import Compiler, Variant, machine, toolchain_or_warning
+from codegen.launcher import launcher
+from symgraph.compiler import Compiler, Variant, cache_of, machine, toolchain_or_warning
 from symgraph.errors import AssertionFailure
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
@@ -59,6 +60,8 @@ class Function:
     inputs, outputs, updates: the variables, in order
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_quick")
+
     def __init__(self, signature: Signature, options: Options, started: float):
         self.signature = signature
         self.name = signature.name
@@ -70,13 +73,17 @@ class Function:
         self._watch = Watch.of(self._roots)
         self._guard = self._join_guards()
         self._running = False
+        self._quick: Any = None  # takes calls before `__call__` does, where the extension module is there
+        self._quick_for: tuple[Launcher, Guard] | None = None
         self._variants: list[Variant] = []
         self._expected = [(np.dtype(x.dtype), x.ndim) for x in self.inputs]
         self._strict = any(x.strict or any(n is not None for n in x.variable.type.shape) for x in signature.inputs)
-        toolchain = toolchain_or_warning(options) if options.mode == "c" else None
+        self._toolchain = toolchain = toolchain_or_warning(options) if options.mode == "c" else None
         self._compiler = Compiler(signature, self._watch, options, toolchain) if toolchain is not None else None
         if self._compiler is not None:
+            self._extension()  # is built meanwhile
             self._variants.append(self._compiler.compile(Facts(), time.perf_counter() - started))
+            self._quicken()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs and apply the updates.
@@ -89,7 +96,11 @@ class Function:
             guard = self._guard
             with guard.lock:
                 if guard.joined is None:
-                    return self._call_alone(args, kwargs)
+                    guard.depth += 1
+                    try:
+                        return self._call_alone(args, kwargs)
+                    finally:
+                        guard.depth -= 1
             self._guard = guard.root
 
     def _call_alone(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -100,9 +111,44 @@ class Function:
         self._running = True
         try:
             arrays = args if not kwargs and self._is_exact(args) else self.signature.bind(args, kwargs)
-            return self.signature.pack(self._run(arrays))
+            results = self._run(arrays)
+            self._quicken()
+            return self.signature.pack(results)
         finally:
             self._running = False
+
+    def _extension(self, wait: bool = False) -> Any:
+        """The extension module that calls compiled functions, if it is wanted and there by now."""
+        if self._toolchain is None or self.options.calls != "c":
+            return None
+        extension = launcher(self._toolchain, cache_of(self.options), wait=wait)
+        if extension is not None:
+            extension.shorten(0, Function, "_quick")
+        return extension
+
+    def _quicken(self, wait: bool = False) -> None:
+        """Let the extension module take the next calls, by the variant that took the last one."""
+        if not self._variants or (self._variants[0].launcher, self._guard) == self._quick_for:
+            return
+        extension = self._extension(wait)
+        if extension is None:
+            return
+        first = self._variants[0].launcher
+        self._quick, self._quick_for = None, (first, self._guard)
+        for variant in self._variants:
+            variant.launcher.use(extension)
+        if first.program is None or first.has_earlier_programs or self._watch.prints:
+            return
+        self._quick = extension.Call(
+            program=first.program,
+            guard=self._guard,
+            inputs=tuple(
+                (np.dtype(x.variable.dtype), tuple(-1 if n is None else n for n in x.variable.type.shape), not x.strict)
+                for x in self.signature.inputs
+            ),
+            form=FORMS.index(self.signature.form),
+            keys=tuple(self.signature.keys),
+        )
 
     def _join_guards(self) -> Guard:
         """One lock for this function and for all whose state it reads or changes."""
@@ -295,7 +341,7 @@ class Function:
         text = Path(path).read_text()
         program = old.lowered.program
         new = old.with_module(self._compiler.load(text, program.name, program.uses_blas), text)
-        with self._guard.root.lock:
+        with self._guard:
             state = [(s, s.storage) for s in self.signature.shared]
             expected = evaluate(self._roots, self._values(arrays))
             try:
@@ -342,6 +388,7 @@ class Function:
         return f"<{self.signature.caller[:-2]}({takes}) -> {len(self.outputs)} outputs, {len(self.updates)} updates>"
 
 
+FORMS = ("one", "list", "dict", "none")  # of results, as the extension module counts them
 BEHAVED = 0x1 | 0x100  # numpy's flags for C-contiguous and aligned
 
 

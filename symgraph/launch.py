@@ -1,19 +1,18 @@
-"""The call path of a compiled function: arrays in, sizes planned, results allocated, one call into C."""
+"""The call path of a compiled function: lengths that take programs of their own, memory kept apart, then the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from codegen.module import Module
+from codegen.module import Module, address
+from symgraph.engine import Engine, PythonEngine, Shapes, make_program
 from symgraph.graph.node import SharedVariable, Variable
 from symgraph.graph.types import Shape
 from symgraph.lower.program import Lowered
-
-PLANS_KEPT = 64  # of the shapes called with lately
-ALIGNMENT = 64
 
 
 class Launcher:
@@ -32,7 +31,6 @@ class Launcher:
         """
         self.lowered = lowered
         self.module = module
-        self.calls = 0
         self.entered = False  # whether the last call that failed had passed the entry checks
         earlier = [program for launcher in before for program in launcher.programs]
         self.programs: tuple[tuple[Lowered, str], ...] = (
@@ -42,74 +40,56 @@ class Launcher:
         self.c_source = "\n".join(text for _, text in self.programs)
         self.assumed: list[tuple[SharedVariable, Shape]] = [(shared[x], x.type.shape) for x in lowered.shared]
         self.stands_for = shared
-        self._last_sizes: Any = None
-        ffi = module.ffi
-        count = len(lowered.inputs) + len(lowered.shared) + len(lowered.constants) + len(lowered.results)
+        self.engine: Engine = PythonEngine(lowered, module, shared)
+        self.program: Any = None  # the engine, if it is the extension module's
+        self._calls_before = 0
         self._before = tuple(before)
         self._shared = [shared[x] for x in lowered.shared]
-        self._new = ffi.new
-        self._address = ffi.from_buffer
-        self._pointers = ffi.new("void *[]", count)
-        self._first_shared = len(lowered.inputs)
-        self._first_result = count - len(lowered.results)
         first = len(lowered.inputs)
         fields = lowered.program.arrays[first : first + len(lowered.shared)]
         self._changed = [(k, s) for k, s in enumerate(self._shared) if fields[k].buffer.writable]  # in place
-        self._storages: list[np.ndarray | None] = [None] * len(lowered.shared)
-        for k, constant in enumerate(lowered.constants, self._first_shared + len(lowered.shared)):
-            self._pointers[k] = ffi.from_buffer(constant.data)
-        self._plans: dict[tuple[Any, ...], tuple[Any, tuple[tuple[tuple[int, ...], np.dtype], ...]]] = {}
-        self._workspace = np.empty(0, np.uint8)
-        self._workspace_address: Any = ffi.NULL
-        self._dtypes = [np.dtype(result.dtype) for result in lowered.results]
-        self._grown = [(k, shared[r.replaces]) for k, r in enumerate(lowered.results) if r.replaces is not None]
 
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-        """The results for checked arrays, shared variables updated; None, and nothing changed, where a check fails."""
-        for launcher in self._before:
-            lengths = launcher(arrays)
-            if lengths is None:
-                self.entered = False
-                return None
-            arrays = [*arrays, *lengths]
-        pointers, address = self._pointers, self._address
-        for k, shared in enumerate(self._shared):
-            if shared.storage is not self._storages[k]:
-                self._adopt(k, shared.storage)
-        for _, shared in self._changed:
-            if shared.borrowed:
-                arrays = self._apart(arrays)
-                break
-        for k, array in enumerate(arrays):
-            pointers[k] = address(array)
-        key = tuple([array.shape for array in arrays])
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plan(arrays, key)
-            if plan is None:
-                self.entered = False
-                return None
-        sizes, described = plan
-        self.calls += 1
-        self._last_sizes = sizes
-        results = []
-        for k, (shape, dtype) in enumerate(described, self._first_result):
-            result = np.empty(shape, dtype)
-            pointers[k] = address(result)
-            results.append(result)
-        if self.module.run(pointers, sizes, self._workspace_address) != 0:
-            self.entered = True
+    def __call__(
+        self, arrays: Sequence[np.ndarray], out: tuple[np.ndarray, ...] | None = None
+    ) -> list[np.ndarray] | None:
+        """The results for checked arrays, shared variables updated; None, and nothing changed, where a check fails.
+
+        out: arrays for the results, which share no memory with anything else in the call. Raises ValueError where the
+        results have other shapes.
+        """
+        completed = self._completed(arrays)
+        if completed is None:
+            self.entered = False
             return None
-        if self._grown:
-            for k, shared in self._grown:
-                shared.storage, shared.borrowed = results[k], False
-            return results[: len(results) - len(self._grown)]
-        return results
+        if any(shared.borrowed for _, shared in self._changed):
+            completed = self._apart(completed)
+        results = self.engine.run(completed, out)
+        self.entered = results is False
+        return None if results is False else results
+
+    def shapes(self, arrays: Sequence[np.ndarray]) -> Shapes | None:
+        """Of the results for checked arrays; None where a check fails."""
+        completed = self._completed(arrays)
+        return None if completed is None else self.engine.shapes(completed)
+
+    def use(self, extension: ModuleType) -> None:
+        """From now on, run by the extension module."""
+        for launcher in self._before:
+            launcher.use(extension)
+        program = make_program(extension, self.lowered, self.module, self.stands_for) if self.program is None else None
+        if program is not None:
+            self._calls_before = self.engine.calls
+            self.engine = self.program = program
 
     def values(self, arrays: Sequence[np.ndarray]) -> dict[Variable, np.ndarray]:
         """The present values of the leaves of the compiled graph, given the inputs."""
         inputs = dict(zip(self.lowered.inputs, arrays, strict=False))  # those after them come from programs run before
         return {**inputs, **{x: shared.storage for x, shared in self.stands_for.items()}}
+
+    @property
+    def calls(self) -> int:
+        """How many calls have succeeded."""
+        return self._calls_before + self.engine.calls
 
     @property
     def has_earlier_programs(self) -> bool:
@@ -129,61 +109,42 @@ class Launcher:
         """The sizes of the last call by their names in C; all 0 before the first."""
         program = self.lowered.program
         names = [v.name for v in (*program.given, *program.derived)]
-        return {name: self._last_sizes[k] if self._last_sizes is not None else 0 for k, name in enumerate(names)}
+        return dict(zip(names, self.engine.sizes(), strict=True))
+
+    def free(self) -> None:
+        """Give back the memory that is kept from call to call."""
+        for launcher in self._before:
+            launcher.free()
+        self.engine.free()
+
+    def _completed(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray] | None:
+        """The arrays, and the lengths that earlier programs compute; None where a check of those fails."""
+        for launcher in self._before:
+            lengths = launcher(arrays)
+            if lengths is None:
+                return None
+            arrays = [*arrays, *lengths]
+        return arrays
 
     def _apart(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The arrays, copied where the call would write on them; what it changes gets memory of its own."""
-        places = [self._extent(shared.storage) for shared in self._shared]
+        places = [extent(shared.storage) for shared in self._shared]
         for k, shared in self._changed:
-            if any(_overlap(places[k], place) for j, place in enumerate(places) if j != k):
+            if any(overlap(places[k], place) for j, place in enumerate(places) if j != k):
                 shared.storage, shared.borrowed = shared.storage.copy(), False
-                self._adopt(k, shared.storage)
-                places[k] = self._extent(shared.storage)
+                places[k] = extent(shared.storage)
         written = [places[k] for k, _ in self._changed]
-        extents = [self._extent(array) for array in arrays]
         return [
-            array.copy() if any(_overlap(extent, place) for place in written) else array
-            for array, extent in zip(arrays, extents, strict=True)
+            array.copy() if any(overlap(extent(array), place) for place in written) else array for array in arrays
         ]
 
-    def _extent(self, array: np.ndarray) -> tuple[int, int]:
-        """Where a contiguous array starts and ends in memory."""
-        start = int(self.module.ffi.cast("intptr_t", self._address(array)))
-        return start, start + array.nbytes
 
-    def _adopt(self, k: int, storage: np.ndarray) -> None:
-        old = self._storages[k]
-        if old is None or old.shape != storage.shape:
-            self._plans.clear()
-        self._storages[k] = storage
-        self._pointers[self._first_shared + k] = self._address(storage)
-
-    def _plan(self, arrays: Sequence[np.ndarray], key: tuple[Any, ...]) -> Any:
-        """Sizes for arrays of these shapes, and the shapes and dtypes of the results; None where a check fails."""
-        lowered = self.lowered
-        sizes = self._new("int64_t[]", lowered.size_count)
-        lengths = [n for array in (*arrays, *self._storages) for n in array.shape]  # type: ignore[union-attr]
-        for k, n in enumerate(lengths):
-            sizes[k] = n
-        if self.module.plan(self._pointers, sizes) != 0:
-            return None
-        needed = sizes[lowered.workspace_position]
-        if needed + ALIGNMENT > self._workspace.size and needed:
-            self._workspace = np.empty(needed + ALIGNMENT, np.uint8)
-            start = -self._workspace.ctypes.data % ALIGNMENT
-            self._workspace_address = self._address(self._workspace[start:])
-        described = tuple(
-            (tuple([n if at is None else sizes[at] for n, at in zip(r.lengths, r.positions, strict=True)]), dtype)
-            for r, dtype in zip(lowered.results, self._dtypes, strict=True)
-        )
-        plan = (sizes, described)
-        if not lowered.plan_reads_values:
-            if len(self._plans) >= PLANS_KEPT:
-                self._plans.clear()
-            self._plans[key] = plan
-        return plan
+def extent(array: np.ndarray) -> tuple[int, int]:
+    """Where a contiguous array starts and ends in memory."""
+    start = address(array)
+    return start, start + array.nbytes
 
 
-def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two pieces of memory, by start and end, have a part in common."""
     return one[0] < other[1] and other[0] < one[1]

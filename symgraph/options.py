@@ -58,6 +58,8 @@ class Options:
     profile: take the time of every step
     lines: let debuggers and profilers speak of the user's lines
     guard: what a call fails for, if its results are not finite
+    calls: "c": arguments are checked and results made by an extension module, once it is built; "python": without one.
+        `SYMGRAPH_FLAGS=calls=python` makes that the default
     cc: the C compiler's command, `$CC` by default; None lets symgraph look for one
     cache: the directory of compiled code, `$SYMGRAPH_CACHE` by default; None takes the user's cache directory
     """
@@ -68,6 +70,7 @@ class Options:
     profile: bool = False
     lines: bool = False
     guard: NanGuardMode | None = None
+    calls: str = field(default_factory=lambda: _flags().get("calls", "c"))
     cc: str | None = field(default_factory=lambda: os.environ.get("CC"))
     cache: Path | None = field(default_factory=lambda: _path("SYMGRAPH_CACHE"))
 

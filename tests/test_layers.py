@@ -29,6 +29,7 @@ codegen/cost
 codegen/toolchain
 codegen/cache
 codegen/module
+codegen/launcher
 codegen/machine
 codegen/__init__
 
@@ -108,6 +109,7 @@ symgraph/visual/unfolding
 
 symgraph/signature
 symgraph/variants
+symgraph/engine
 symgraph/launch
 symgraph/nan_guard
 symgraph/watch

@@ -9,14 +9,17 @@ from collections.abc import Iterable
 class Guard:
     """A lock that can be joined with others; from then on they are one. `with guard:` holds it.
 
-    One thread may hold it twice, so that a signal handler can read the state of a function it interrupts.
+    One thread may hold it twice, so that a signal handler can read the state of a function it interrupts. `depth`
+    counts how often: where it is 0, who holds the lock of the interpreter may use the state without this one, until he
+    lets go of that.
     """
 
-    __slots__ = ("joined", "lock")
+    __slots__ = ("depth", "joined", "lock")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.joined: Guard | None = None
+        self.depth = 0
 
     def __enter__(self) -> None:
         guard = self.root
@@ -25,9 +28,12 @@ class Guard:
             guard.lock.release()
             guard = guard.root
             guard.lock.acquire()
+        guard.depth += 1
 
     def __exit__(self, *error: object) -> None:
-        self.root.lock.release()
+        guard = self.root
+        guard.depth -= 1
+        guard.lock.release()
 
     def __reduce__(self) -> tuple[type[Guard], tuple[()]]:
         return Guard, ()

@@ -1,0 +1,329 @@
+/* ---- calls by Python: arguments checked, results packed */
+
+typedef enum { ONE, LIST, DICT, NONE } Form;
+
+typedef struct {
+    PyObject_HEAD
+    Program *program;
+    Guard guard;
+    Kind *taken; /* what the arguments must be like */
+    Form form;
+    PyObject *keys; /* of a dict */
+} Call;
+
+static PyObject *call_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"program", "guard", "inputs", "form", "keys", NULL};
+    PyObject *program, *guard, *inputs, *keys;
+    int form;
+    Py_ssize_t count;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OO!iO!", names, &ProgramType, &program, &guard, &PyTuple_Type,
+                                     &inputs, &form, &PyTuple_Type, &keys))
+        return NULL;
+    Call *call = (Call *)type->tp_alloc(type, 0);
+    if (call == NULL)
+        return NULL;
+    call->program = (Program *)Py_NewRef(program);
+    call->keys = Py_NewRef(keys);
+    call->form = (Form)form;
+    call->taken = items(inputs, &count, sizeof *call->taken);
+    bool good = call->taken != NULL && read_guard(guard, &call->guard);
+    if (good && (count != call->program->inputs || (form == ONE && call->program->returned != 1) ||
+                 (form == DICT && call->program->returned != PyTuple_GET_SIZE(keys)))) {
+        PyErr_SetString(PyExc_ValueError, "the program takes or gives something else");
+        good = false;
+    }
+    for (Py_ssize_t k = 0; good && k < count; ++k)
+        good = read_kind(PyTuple_GET_ITEM(inputs, k), &call->taken[k]);
+    if (good)
+        return (PyObject *)call;
+    Py_DECREF(call);
+    return NULL;
+}
+
+static void call_dealloc(PyObject *self)
+{
+    Call *call = (Call *)self;
+    for (Py_ssize_t k = 0; call->taken != NULL && k < call->program->inputs; ++k)
+        Py_XDECREF(call->taken[k].dtype);
+    PyMem_Free(call->taken);
+    Py_XDECREF(call->program);
+    Py_XDECREF(call->keys);
+    drop_guard(&call->guard);
+    Py_TYPE(self)->tp_free(self);
+}
+
+/* The results, references to which this takes over, in the form that was asked for. */
+static PyObject *pack(const Call *call, PyObject **results)
+{
+    const Py_ssize_t count = call->program->returned;
+    if (call->form == ONE)
+        return results[0];
+    PyObject *packed = call->form == LIST   ? PyList_New(count)
+                       : call->form == DICT ? PyDict_New()
+                                            : Py_NewRef(Py_None);
+    for (Py_ssize_t k = 0; k < count; ++k) {
+        if (packed != NULL && call->form == LIST) {
+            PyList_SET_ITEM(packed, k, results[k]);
+            continue;
+        }
+        if (packed != NULL && call->form == DICT &&
+            PyDict_SetItem(packed, PyTuple_GET_ITEM(call->keys, k), results[k]) < 0)
+            Py_CLEAR(packed);
+        Py_DECREF(results[k]);
+    }
+    return packed;
+}
+
+/* Run; false where the call is declined, and with an error set where it has failed. */
+static bool call_run(Call *call, PyObject *const *args, Py_ssize_t count, PyObject *const *out, PyObject **results)
+{
+    Program *p = call->program;
+    if (count != p->inputs || !is_idle(&call->guard))
+        return false;
+    void *arrays[p->arrays + 1];
+    int64_t sizes[p->size_count + 1], *at = sizes;
+    Number numbers[p->inputs + 1];
+    for (Py_ssize_t k = 0; k < count; ++k) {
+        const Kind *kind = &call->taken[k];
+        if (fits(kind, args[k]))
+            arrays[k] = place(args[k], &at);
+        else if (kind->numbers && convert(kind, args[k], &numbers[k]))
+            arrays[k] = &numbers[k];
+        else
+            return false;
+    }
+    return launch(p, &call->guard, arrays, sizes, out, results) == DONE;
+}
+
+/* The packed results, or NULL, without an error where the call is declined. */
+static PyObject *call_try(Call *call, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *results[call->program->results + 1];
+    return call_run(call, args, count, NULL, results) ? pack(call, results) : NULL;
+}
+
+static PyMemberDef call_members[] = {
+    {"program", T_OBJECT, offsetof(Call, program), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyTypeObject CallType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "codegen.launcher.Call",
+    .tp_basicsize = sizeof(Call),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = call_new,
+    .tp_dealloc = call_dealloc,
+    .tp_members = call_members,
+};
+
+/* ---- calls with arrays that are fixed */
+
+typedef struct {
+    PyObject_HEAD
+    Call *call;
+    PyObject *inputs, *out, *packed;
+    PyObject *storages; /* of the state, seen to share no memory with `out` */
+} Bound;
+
+static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"call", "inputs", "out", "packed", "storages", NULL};
+    PyObject *call, *inputs, *out, *packed, *storages;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!O!OO!", names, &CallType, &call, &PyTuple_Type, &inputs,
+                                     &PyTuple_Type, &out, &packed, &PyTuple_Type, &storages))
+        return NULL;
+    const Program *p = ((Call *)call)->program;
+    bool good = PyTuple_GET_SIZE(inputs) == p->inputs && PyTuple_GET_SIZE(out) == p->returned &&
+                PyTuple_GET_SIZE(storages) == p->shared;
+    for (Py_ssize_t k = 0; good && k < p->returned; ++k) {
+        PyObject *array = PyTuple_GET_ITEM(out, k);
+        Kind kind = p->result[k].kind;
+        for (int j = 0; j < kind.ndim; ++j)
+            kind.lengths[j] = p->result[k].positions[j] < 0 ? kind.lengths[j] : -1;
+        good = fits(&kind, array) && PyArray_ISWRITEABLE((PyArrayObject *)array);
+    }
+    if (!good) {
+        PyErr_SetString(PyExc_ValueError, "these are not the arrays that the program takes");
+        return NULL;
+    }
+    Bound *bound = (Bound *)type->tp_alloc(type, 0);
+    if (bound == NULL)
+        return NULL;
+    bound->call = (Call *)Py_NewRef(call);
+    bound->inputs = Py_NewRef(inputs);
+    bound->out = Py_NewRef(out);
+    bound->packed = Py_NewRef(packed);
+    bound->storages = Py_NewRef(storages);
+    return (PyObject *)bound;
+}
+
+static void bound_dealloc(PyObject *self)
+{
+    Bound *bound = (Bound *)self;
+    Py_XDECREF(bound->call);
+    Py_XDECREF(bound->inputs);
+    Py_XDECREF(bound->out);
+    Py_XDECREF(bound->packed);
+    Py_XDECREF(bound->storages);
+    Py_TYPE(self)->tp_free(self);
+}
+
+static PyObject *bound_try(Bound *bound)
+{
+    const Program *p = bound->call->program;
+    PyObject *results[p->results + 1];
+    for (Py_ssize_t k = 0; k < p->shared; ++k) {
+        PyObject *variable = p->state[k].variable;
+        if (SLOT(variable, storage_at) != PyTuple_GET_ITEM(bound->storages, k) &&
+            SLOT(variable, borrowed_at) != Py_False)
+            return NULL;
+    }
+    if (!call_run(bound->call, &PyTuple_GET_ITEM(bound->inputs, 0), p->inputs, &PyTuple_GET_ITEM(bound->out, 0),
+                  results))
+        return NULL;
+    for (Py_ssize_t k = 0; k < p->returned; ++k)
+        Py_DECREF(results[k]);
+    return Py_NewRef(bound->packed);
+}
+
+static PyTypeObject BoundType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "codegen.launcher.Bound",
+    .tp_basicsize = sizeof(Bound),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = bound_new,
+    .tp_dealloc = bound_dealloc,
+};
+
+/* ---- shortcuts: the `__call__` of a Python class, which goes on in Python where C declines */
+
+typedef struct {
+    Py_ssize_t at;  /* the slot of an instance that holds its Call or Bound, or None */
+    PyObject *slow; /* `__call__` as Python has it */
+} Shortcut;
+
+static Shortcut shortcuts[2];
+
+static PyObject *call_shortcut(const Shortcut *shortcut, PyObject *self, PyObject *const *args, Py_ssize_t count,
+                               PyObject *names)
+{
+    PyObject *fast = SLOT(self, shortcut->at), *result = NULL;
+    if (fast != NULL && names == NULL) {
+        Py_INCREF(fast);
+        if (Py_IS_TYPE(fast, &CallType))
+            result = call_try((Call *)fast, args, count);
+        else if (Py_IS_TYPE(fast, &BoundType) && count == 0)
+            result = bound_try((Bound *)fast);
+        Py_DECREF(fast);
+        if (result != NULL || PyErr_Occurred())
+            return result;
+    }
+    const Py_ssize_t all = count + (names != NULL ? PyTuple_GET_SIZE(names) : 0);
+    PyObject *stack[all + 1];
+    stack[0] = self;
+    for (Py_ssize_t k = 0; k < all; ++k)
+        stack[k + 1] = args[k];
+    return PyObject_Vectorcall(shortcut->slow, stack, (size_t)count + 1, names);
+}
+
+static PyObject *call_first(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    return call_shortcut(&shortcuts[0], self, args, count, names);
+}
+
+static PyObject *call_second(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    return call_shortcut(&shortcuts[1], self, args, count, names);
+}
+
+static PyMethodDef shortcut_methods[] = {
+    {"__call__", (PyCFunction)(void (*)(void))call_first, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"__call__", (PyCFunction)(void (*)(void))call_second, METH_FASTCALL | METH_KEYWORDS, NULL},
+};
+
+/* Where the slot `name` is in the instances of a class; -1 with an error set where it has none. */
+static Py_ssize_t slot_of(PyObject *type, const char *name)
+{
+    PyObject *slot = PyObject_GetAttrString(type, name);
+    if (slot == NULL)
+        return -1;
+    Py_ssize_t offset = -1;
+    if (Py_IS_TYPE(slot, &PyMemberDescr_Type))
+        offset = ((PyMemberDescrObject *)slot)->d_member->offset;
+    else
+        PyErr_Format(PyExc_TypeError, "%s of %R is no slot", name, type);
+    Py_DECREF(slot);
+    return offset;
+}
+
+/* shorten(which, class, slot): the class gets a `__call__` that first tries what the slot holds. */
+static PyObject *shorten(PyObject *module, PyObject *args)
+{
+    int which;
+    PyObject *type;
+    const char *slot;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iO!s", &which, &PyType_Type, &type, &slot))
+        return NULL;
+    Shortcut *shortcut = &shortcuts[which != 0];
+    PyMethodDef *method = &shortcut_methods[which != 0];
+    if (shortcut->slow != NULL)
+        Py_RETURN_NONE;
+    if ((shortcut->at = slot_of(type, slot)) < 0 ||
+        (shortcut->slow = PyObject_GetAttrString(type, "__call__")) == NULL)
+        return NULL;
+    PyObject *text = PyObject_GetAttrString(shortcut->slow, "__doc__");
+    PyObject *doc = text == NULL ? NULL : PyUnicode_FromFormat("__call__($self, /, *args, **kwargs)\n--\n\n%S", text);
+    Py_XDECREF(text);
+    if (doc == NULL || (method->ml_doc = PyUnicode_AsUTF8(doc)) == NULL) /* as long as the method: for ever */
+        return NULL;
+    PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)type, method);
+    if (descriptor == NULL || PyObject_SetAttrString(type, "__call__", descriptor) < 0) {
+        Py_XDECREF(descriptor);
+        return NULL;
+    }
+    Py_DECREF(descriptor);
+    Py_RETURN_NONE;
+}
+
+/* know(shared variables' class, guards' class) */
+static PyObject *know(PyObject *module, PyObject *args)
+{
+    PyObject *shared, *guard;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!O!", &PyType_Type, &shared, &PyType_Type, &guard))
+        return NULL;
+    storage_at = slot_of(shared, "storage");
+    borrowed_at = slot_of(shared, "borrowed");
+    depth_at = slot_of(guard, "depth");
+    joined_at = slot_of(guard, "joined");
+    if (PyErr_Occurred())
+        return NULL;
+    shared_type = (PyTypeObject *)Py_NewRef(shared);
+    guard_type = (PyTypeObject *)Py_NewRef(guard);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"know", know, METH_VARARGS, NULL},
+    {"shorten", shorten, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "launcher", NULL, -1, functions, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit_launcher(void)
+{
+    import_array();
+    zero = PyLong_FromLong(0); /* the same object wherever Python says 0 */
+    one = PyLong_FromLong(1);
+    PyObject *module = PyModule_Create(&definition);
+    if (module == NULL || PyModule_AddType(module, &ProgramType) < 0 || PyModule_AddType(module, &CallType) < 0 ||
+        PyModule_AddType(module, &BoundType) < 0) {
+        Py_XDECREF(module);
+        return NULL;
+    }
+    return module;
+}

@@ -1,0 +1,361 @@
+/* ---- guards */
+
+typedef enum { DONE, UNUSUAL, REFUSED, FAILED, ERROR } Outcome; /* REFUSED by the plan, FAILED in the run */
+
+typedef struct {
+    PyObject *guard, *acquire, *release;
+} Guard;
+
+static bool read_guard(PyObject *guard, Guard *into)
+{
+    if (!PyObject_TypeCheck(guard, guard_type)) {
+        PyErr_SetString(PyExc_TypeError, "this is no guard");
+        return false;
+    }
+    PyObject *lock = PyObject_GetAttrString(guard, "lock");
+    if (lock == NULL)
+        return false;
+    into->guard = Py_NewRef(guard);
+    into->acquire = PyObject_GetAttrString(lock, "acquire");
+    into->release = PyObject_GetAttrString(lock, "release");
+    Py_DECREF(lock);
+    return into->acquire != NULL && into->release != NULL;
+}
+
+static void drop_guard(Guard *guard)
+{
+    Py_CLEAR(guard->guard);
+    Py_CLEAR(guard->acquire);
+    Py_CLEAR(guard->release);
+}
+
+static bool is_idle(const Guard *guard)
+{
+    return SLOT(guard->guard, depth_at) == zero && SLOT(guard->guard, joined_at) == Py_None;
+}
+
+static void set_depth(const Guard *guard, PyObject *depth)
+{
+    PyObject *old = SLOT(guard->guard, depth_at);
+    SLOT(guard->guard, depth_at) = Py_NewRef(depth);
+    Py_XDECREF(old);
+}
+
+/* By calls that run no Python code, so that an interrupt cannot come between the lock and its release. */
+static Outcome hold(const Guard *guard)
+{
+    PyObject *held = PyObject_CallNoArgs(guard->acquire);
+    if (held == NULL)
+        return ERROR;
+    Py_DECREF(held);
+    if (is_idle(guard)) {
+        set_depth(guard, one);
+        return DONE;
+    }
+    PyObject *released = PyObject_CallNoArgs(guard->release);
+    Py_XDECREF(released);
+    return released != NULL ? UNUSUAL : ERROR;
+}
+
+static Outcome let_go(const Guard *guard, Outcome outcome)
+{
+    set_depth(guard, zero);
+    PyObject *released = PyObject_CallNoArgs(guard->release);
+    Py_XDECREF(released);
+    return released != NULL ? outcome : ERROR;
+}
+
+/* ---- programs */
+
+typedef int Run(void *const *arrays, const int64_t *sizes, void *workspace);
+typedef int Plan(void *const *arrays, int64_t *sizes);
+
+typedef struct {
+    Kind kind;
+    Py_ssize_t positions[NPY_MAXDIMS]; /* in the sizes, of lengths that are not known */
+    PyObject *replaces;                /* the shared variable whose value this becomes, or NULL */
+} Result;
+
+typedef struct {
+    PyObject *variable;
+    Kind kind;
+    bool changed; /* in place */
+} Shared;
+
+typedef struct {
+    double coefficient;
+    Py_ssize_t count, *positions;
+} Term;
+
+typedef struct {
+    int64_t *sizes;
+    bool is_long;
+} Planned;
+
+typedef struct {
+    char *start, *end;
+} Extent;
+
+typedef struct {
+    PyObject_HEAD
+    Run *run;
+    Plan *plan;
+    Py_ssize_t inputs, shared, constants, results, returned, arrays, terms;
+    Py_ssize_t given_inputs, given, size_count, workspace_at;
+    Kind *input;
+    Shared *state;
+    void **constant;
+    Result *result;
+    Term *term;
+    PyObject *kept; /* keeps the constants */
+    bool reads_values;
+    Planned planned[PLANS_KEPT];
+    int plans;
+    int64_t *last; /* the sizes of the last call */
+    Extent *apart; /* of the state when it was last seen to share no memory, and as much room for it now */
+    char *workspace;
+    size_t workspace_size;
+    Pool *pool;
+    PyObject *handler;
+    long long calls;
+} Program;
+
+static Extent extent(const Kind *kind, void *start, const int64_t **sizes)
+{
+    int64_t bytes = (int64_t)PyDataType_ELSIZE(kind->dtype);
+    for (int k = 0; k < kind->ndim; ++k)
+        bytes *= *(*sizes)++;
+    return (Extent){start, (char *)start + bytes};
+}
+
+static bool overlap(Extent one, Extent other)
+{
+    return one.start < other.end && other.start < one.end;
+}
+
+/* Whether what a call changes in place shares no memory with anything else that it reads or changes. */
+static bool is_apart(Program *p, void *const *arrays, const int64_t *sizes)
+{
+    Extent *state = p->apart + p->shared;
+    const int64_t *at = sizes + p->given_inputs;
+    for (Py_ssize_t k = 0; k < p->shared; ++k)
+        state[k] = extent(&p->state[k].kind, arrays[p->inputs + k], &at);
+    if (memcmp(state, p->apart, (size_t)p->shared * sizeof *state) != 0) {
+        for (Py_ssize_t k = 0; k < p->shared; ++k)
+            for (Py_ssize_t j = 0; p->state[k].changed && j < p->shared; ++j)
+                if (j != k && overlap(state[k], state[j]))
+                    return false;
+        memcpy(p->apart, state, (size_t)p->shared * sizeof *state);
+    }
+    for (Py_ssize_t j = 0; j < p->inputs; ++j) {
+        const Extent input = extent(&p->input[j], arrays[j], &sizes);
+        for (Py_ssize_t k = 0; k < p->shared; ++k)
+            if (p->state[k].changed && overlap(state[k], input))
+                return false;
+    }
+    return true;
+}
+
+/* Fill in the arrays of the state and their lengths; false where they are not as expected, or not apart. */
+static bool place_shared(Program *p, void **arrays, int64_t *sizes, bool trusted)
+{
+    bool borrowed = false;
+    int64_t *at = sizes + p->given_inputs;
+    for (Py_ssize_t k = 0; k < p->shared; ++k) {
+        const Shared *s = &p->state[k];
+        PyObject *storage = SLOT(s->variable, storage_at);
+        if (storage == NULL || !fits(&s->kind, storage))
+            return false;
+        borrowed |= s->changed && SLOT(s->variable, borrowed_at) != Py_False;
+        arrays[p->inputs + k] = place(storage, &at);
+    }
+    return trusted || !borrowed || is_apart(p, arrays, sizes);
+}
+
+static double work(const Program *p, const int64_t *sizes)
+{
+    double total = 0;
+    for (Py_ssize_t k = 0; k < p->terms; ++k) {
+        double product = p->term[k].coefficient;
+        for (Py_ssize_t j = 0; j < p->term[k].count; ++j)
+            product *= (double)sizes[p->term[k].positions[j]];
+        total += product;
+    }
+    return total;
+}
+
+/* Fill in the derived sizes; false where an entry check fails. */
+static bool plan(Program *p, void *const *arrays, int64_t *sizes, bool *is_long)
+{
+    for (int k = 0; k < p->plans; ++k)
+        if (memcmp(p->planned[k].sizes, sizes, (size_t)p->given * sizeof *sizes) == 0) {
+            const Planned found = p->planned[k];
+            p->planned[k] = p->planned[0];
+            p->planned[0] = found;
+            for (Py_ssize_t j = p->given; j < p->size_count; ++j)
+                sizes[j] = found.sizes[j];
+            *is_long = found.is_long;
+            return true;
+        }
+    if (p->plan(arrays, sizes) != 0)
+        return false;
+    *is_long = work(p, sizes) > LONG_CALL;
+    if (p->reads_values)
+        return true;
+    if (p->plans < PLANS_KEPT) {
+        int64_t *memory = malloc(((size_t)p->size_count + 1) * sizeof *memory);
+        if (memory == NULL)
+            return true;
+        p->planned[p->plans++].sizes = memory;
+    }
+    memcpy(p->planned[p->plans - 1].sizes, sizes, (size_t)p->size_count * sizeof *sizes);
+    p->planned[p->plans - 1].is_long = *is_long;
+    return true;
+}
+
+static void lengths_of(const Result *result, const int64_t *sizes, npy_intp *lengths)
+{
+    for (int k = 0; k < result->kind.ndim; ++k)
+        lengths[k] = (npy_intp)(result->positions[k] < 0 ? result->kind.lengths[k] : sizes[result->positions[k]]);
+}
+
+/* Arrays for the results: those of `out`, which has all that are returned, or new ones. */
+static Outcome make_results(Program *p, const int64_t *sizes, void **arrays, PyObject *const *out, PyObject **results,
+                            bool *large)
+{
+    npy_intp lengths[NPY_MAXDIMS];
+    const Py_ssize_t first = out != NULL ? p->returned : 0;
+    double kept = 0;
+    for (Py_ssize_t k = 0; k < p->results; ++k) {
+        const Kind *kind = &p->result[k].kind;
+        lengths_of(&p->result[k], sizes, lengths);
+        if (k < first) {
+            if (!PyArray_CompareLists(lengths, PyArray_DIMS((PyArrayObject *)out[k]), kind->ndim))
+                return UNUSUAL;
+            continue;
+        }
+        double bytes = (double)PyDataType_ELSIZE(kind->dtype);
+        for (int j = 0; j < kind->ndim; ++j)
+            bytes *= (double)lengths[j];
+        kept += bytes >= RECYCLED ? bytes : 0;
+    }
+    PyObject *usual = NULL;
+    *large = kept > 0;
+    if (*large) {
+        shrink(p->pool, (size_t)kept);
+        usual = PyDataMem_SetHandler(p->handler);
+        if (usual == NULL)
+            return ERROR;
+    }
+    Py_ssize_t made = 0;
+    for (; made < p->results; ++made) {
+        const Kind *kind = &p->result[made].kind;
+        lengths_of(&p->result[made], sizes, lengths);
+        results[made] = made < first ? Py_NewRef(out[made])
+                                     : PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)Py_NewRef(kind->dtype),
+                                                            kind->ndim, lengths, NULL, NULL, 0, NULL);
+        if (results[made] == NULL)
+            break;
+        arrays[p->arrays - p->results + made] = PyArray_DATA((PyArrayObject *)results[made]);
+    }
+    if (usual != NULL) {
+        PyObject *ours = PyDataMem_SetHandler(usual);
+        Py_DECREF(usual);
+        Py_XDECREF(ours);
+    }
+    if (made == p->results)
+        return DONE;
+    while (made > 0)
+        Py_DECREF(results[--made]);
+    return ERROR;
+}
+
+static bool reserve(Program *p, const int64_t *sizes)
+{
+    const size_t needed = (size_t)sizes[p->workspace_at];
+    if (needed <= p->workspace_size)
+        return true;
+    free(p->workspace);
+    p->workspace_size = 0;
+    p->workspace = allocate(needed);
+    if (p->workspace == NULL) {
+        PyErr_NoMemory();
+        return false;
+    }
+    p->workspace_size = needed;
+    return true;
+}
+
+/* ---- one call */
+
+/* The run, and the new values of state that grows in their places; the old ones take the results' places. */
+static Outcome run(Program *p, void *const *arrays, const int64_t *sizes, PyObject **results, bool is_long)
+{
+    int code;
+    if (!reserve(p, sizes))
+        return ERROR;
+    if (is_long) {
+        Py_BEGIN_ALLOW_THREADS
+        code = p->run(arrays, sizes, p->workspace);
+        Py_END_ALLOW_THREADS
+    } else
+        code = p->run(arrays, sizes, p->workspace);
+    if (code != 0)
+        return FAILED;
+    p->calls += 1;
+    for (Py_ssize_t k = 0; k < p->size_count; ++k)
+        p->last[k] = sizes[k];
+    for (Py_ssize_t k = p->returned; k < p->results; ++k) {
+        PyObject *variable = p->result[k].replaces, *old = SLOT(variable, storage_at);
+        SLOT(variable, storage_at) = results[k];
+        results[k] = old;
+        old = SLOT(variable, borrowed_at);
+        SLOT(variable, borrowed_at) = Py_NewRef(Py_False);
+        Py_XDECREF(old);
+    }
+    return DONE;
+}
+
+/* Whether the state is still what `arrays` and `sizes` were made for, after Python code has run. */
+static bool is_unchanged(Program *p, void **arrays, const int64_t *sizes, bool trusted)
+{
+    int64_t now[p->size_count + 1];
+    bool is_long;
+    memcpy(now, sizes, (size_t)p->size_count * sizeof *now);
+    if (!place_shared(p, arrays, now, trusted))
+        return false;
+    if (p->reads_values && !plan(p, arrays, now, &is_long))
+        return false;
+    return memcmp(now, sizes, (size_t)p->size_count * sizeof *now) == 0;
+}
+
+/* A call whose inputs are placed. Without a guard the caller holds it. `out`: the arrays to write to, or NULL. */
+static Outcome launch(Program *p, const Guard *guard, void **arrays, int64_t *sizes, PyObject *const *out,
+                      PyObject **results)
+{
+    bool is_long, large;
+    if (!place_shared(p, arrays, sizes, guard == NULL))
+        return UNUSUAL;
+    for (Py_ssize_t k = 0; k < p->constants; ++k)
+        arrays[p->inputs + p->shared + k] = p->constant[k];
+    if (!plan(p, arrays, sizes, &is_long))
+        return REFUSED;
+    Outcome outcome = make_results(p, sizes, arrays, out, results, &large);
+    if (outcome != DONE)
+        return outcome;
+    const bool held = is_long && guard != NULL;
+    if (held)
+        outcome = hold(guard);
+    else if (large && guard != NULL && !is_idle(guard))
+        outcome = UNUSUAL;
+    if (outcome == DONE) {
+        const bool waited = is_long || large;
+        outcome = waited && !is_unchanged(p, arrays, sizes, guard == NULL) ? UNUSUAL
+                                                                           : run(p, arrays, sizes, results, is_long);
+        if (held)
+            outcome = let_go(guard, outcome);
+    }
+    for (Py_ssize_t k = outcome == DONE ? p->returned : 0; k < p->results; ++k)
+        Py_XDECREF(results[k]);
+    return outcome;
+}

@@ -1,0 +1,131 @@
+/* Calls of compiled functions from Python.
+
+A Program runs the C of one function: it plans the sizes, makes the results and keeps what is used again. A Call takes
+the arguments of a Python call to a Program, a Bound has fixed arrays. All three decline whatever is unusual, and then
+Python does the same slowly: it converts, waits, explains.
+
+Who holds the interpreter's lock and finds the guard of a function idle has the function and its state to himself until
+he runs Python code or lets go of that lock. So a short call takes no lock of its own; a long one takes the guard's, and
+lets other threads run.
+*/
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#include <numpy/arrayobject.h>
+#include <numpy/arrayscalars.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#ifdef Py_GIL_DISABLED
+#error "calls rely on the lock of the interpreter"
+#endif
+
+enum { ALIGNMENT = 64, HUGE_PAGE = 1 << 21, RECYCLED = 1 << 18 }; /* bytes; results from RECYCLED on are used again */
+enum { PLANS_KEPT = 64, BLOCKS_KEPT = 64 };
+static const double LONG_CALL = 50e3; /* nanoseconds, by the estimate of `work` */
+
+#define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
+
+static Py_ssize_t storage_at, borrowed_at; /* slots of a shared variable */
+static Py_ssize_t depth_at, joined_at;     /* slots of a guard */
+static PyTypeObject *shared_type, *guard_type;
+static PyObject *zero, *one;
+
+/* ---- memory: large blocks in huge pages; those of dropped results are kept for the next */
+
+static void *allocate(size_t size)
+{
+    void *memory;
+    if (posix_memalign(&memory, size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, size ? size : 1) != 0)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (size >= HUGE_PAGE)
+        (void)madvise(memory, size, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
+typedef struct {
+    void *memory;
+    size_t size;
+} Block;
+
+/* The memory of results that nobody holds any more, at most as much as the results of one call take. */
+typedef struct {
+    PyDataMem_Handler handler; /* numpy allocates and frees the results by it */
+    Block blocks[BLOCKS_KEPT];
+    int count;
+    size_t kept, limit; /* bytes */
+} Pool;
+
+static void shrink(Pool *pool, size_t limit)
+{
+    pool->limit = limit;
+    while (pool->count && pool->kept > limit) {
+        const Block block = pool->blocks[--pool->count];
+        pool->kept -= block.size;
+        free(block.memory);
+    }
+}
+
+static void *pool_malloc(void *context, size_t size)
+{
+    Pool *pool = context;
+    for (int k = pool->count - 1; k >= 0; --k)
+        if (pool->blocks[k].size == size) {
+            void *memory = pool->blocks[k].memory;
+            pool->blocks[k] = pool->blocks[--pool->count];
+            pool->kept -= size;
+            return memory;
+        }
+    return allocate(size);
+}
+
+static void pool_free(void *context, void *memory, size_t size)
+{
+    Pool *pool = context;
+    if (memory == NULL || size < RECYCLED || pool->count == BLOCKS_KEPT || pool->kept + size > pool->limit) {
+        free(memory);
+        return;
+    }
+    pool->blocks[pool->count++] = (Block){memory, size};
+    pool->kept += size;
+}
+
+static void *pool_calloc(void *context, size_t count, size_t size)
+{
+    (void)context;
+    return calloc(count, size);
+}
+
+static void *pool_realloc(void *context, void *memory, size_t size)
+{
+    (void)context;
+    return realloc(memory, size);
+}
+
+static void pool_end(PyObject *capsule) /* the program has gone, and all its results */
+{
+    Pool *pool = PyCapsule_GetPointer(capsule, "mem_handler");
+    shrink(pool, 0);
+    free(pool);
+}
+
+static PyObject *pool_new(Pool **pool)
+{
+    *pool = calloc(1, sizeof **pool);
+    if (*pool == NULL)
+        return PyErr_NoMemory();
+    const PyDataMem_Handler handler = {
+        "symgraph", 1, {*pool, pool_malloc, pool_calloc, pool_realloc, pool_free}};
+    (*pool)->handler = handler;
+    PyObject *capsule = PyCapsule_New(*pool, "mem_handler", pool_end); /* the handler is the first field */
+    if (capsule == NULL)
+        free(*pool);
+    return capsule;
+}
