@@ -7,7 +7,7 @@ the result has no cycles by construction, and the pass is linear.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from symgraph.graph.traverse import toposort
 from symgraph.lower.elements import LOOP_INDICES, Elements, is_loop_index, is_one, loop_index, squeeze
 
 NODES_PER_REGION = 48  # a C function this long still compiles in a few hundredths of a second
+MOVED_TOGETHER = 8  # nodes that sink at once
 
 
 Axis = tuple[ir.Expr, Variable]  # an index and the length of its axis
@@ -119,6 +120,11 @@ class _Partition:
 
     def run(self) -> Schedule:
         copied = self._place_operands()
+        self.wanted = {
+            *self.roots,
+            *(p.base for p in self.schedule.placements.values()),
+            *(c for cs in self.waits.values() for c in cs),
+        }
         for node in self.order:
             self._wait_with_operands(node)
             if node.op.alias:
@@ -130,7 +136,7 @@ class _Partition:
         self._drop_unneeded()
         self._find_stored()
         self._sink()
-        self._find_stored()
+        self._join()
         self._merge()
         self._find_stored()
         steps: list[Region | LoopStep] = [*self.calls, *(r for r in self.regions if r.nodes)]
@@ -314,8 +320,7 @@ class _Partition:
 
     def _drop_unneeded(self) -> None:
         """Leave out what only lengths and bounds were made of: the plan computes them."""
-        needed: set[object] = {*self.roots, *(p.base for p in self.schedule.placements.values())}
-        needed.update(c for cs in self.waits.values() for c in cs)
+        needed: set[object] = set(self.wanted)
         for node in reversed(list(self.reads)):
             if node.output in needed:
                 needed.update(e.array for e in self.reads[node])
@@ -342,72 +347,152 @@ class _Partition:
 
     def _sink(self) -> None:
         """Move cheap nodes to the one later nest that needs them, where that saves storing them."""
-        readers: dict[object, list[tuple[Apply, ir.Element]]] = {}
+        readers: dict[Variable, list[tuple[Apply, ir.Element]]] = {}
         for node, reads in self.reads.items():
             for e in reads:
-                readers.setdefault(e.array, []).append((node, e))
-        forced = {
-            *self.roots,
-            *(p.base for p in self.schedule.placements.values()),
-            *(c for cs in self.waits.values() for c in cs),
-        }
+                readers.setdefault(e.array, []).append((node, e))  # type: ignore[arg-type]
         for node in reversed(list(self.reads)):
             x = node.output
             here = self.producer[x]
             homes = {self.producer[n.output] for n, _ in readers.get(x, ())}
-            if x in forced or node.op.reduced or len(homes) != 1 or not isinstance(here, Region) or x in self.waits:
+            if len(homes) != 1 or not isinstance(here, Region) or not self._may_move(node):
                 continue
             (home,) = homes
             domain = self.domains[node]
-            if home is here or not isinstance(home, Region) or not domain or len(home.nodes) >= 2 * self.limit - 1:
+            if home is here or not isinstance(home, Region) or not domain:
                 continue
             if home.domain[: len(domain)] != domain or not all(self._aligned(e) for _, e in readers[x]):
                 continue
-            newly = {
-                e.array for e in self.reads[node] if self._made_in(e, here) and e.array not in self.schedule.stored
-            }
-            if len(newly) > 1:
+            moving = self._read_here_only(node, here, readers)
+            newly = {e.array for n in moving for e in self._unstored(n, here)} - {n.output for n in moving}
+            if len(newly) > 1 or len(home.nodes) + len(moving) >= 2 * self.limit:
                 continue
-            here.nodes.remove(node)
-            home.nodes.append(node)
-            home.nodes.sort(key=self.position.__getitem__)
-            self.producer[x] = home
+            here.nodes = [n for n in here.nodes if n not in moving]
+            home.nodes = sorted([*home.nodes, *moving], key=self.position.__getitem__)
+            for n in moving:
+                self.producer[n.output] = home
             self.schedule.stored.pop(x, None)
             self.schedule.stored.update(dict.fromkeys(newly))  # type: ignore[arg-type]
 
+    def _may_move(self, node: Apply) -> bool:
+        """Whether a node is cheap to compute where it is used, and nobody else wants it."""
+        return node.output not in self.wanted and not node.op.reduced and node.output not in self.waits
+
+    def _unstored(self, node: Apply, region: Region) -> list[ir.Element]:
+        """What a node reads that a region makes and keeps to itself."""
+        return [e for e in self.reads[node] if self._made_in(e, region) and e.array not in self.schedule.stored]
+
+    def _read_here_only(
+        self, node: Apply, region: Region, readers: Mapping[Variable, Sequence[tuple[Apply, ir.Element]]]
+    ) -> set[Apply]:
+        """A node and the few before it in its nest that only it, or another of them, reads."""
+        found = {node: None}
+        stack = [node]
+        while stack:
+            for e in self._unstored(stack.pop(), region):
+                assert isinstance(e.array, Variable)
+                maker = e.array.owner
+                if maker is None or maker in found or not self._may_move(maker) or len(found) >= MOVED_TOGETHER:
+                    continue
+                if self.domains[maker] == self.domains[node] and all(n in found for n, _ in readers[e.array]):
+                    found[maker] = None
+                    stack.append(maker)
+        return set(found)
+
+    def _join(self) -> None:
+        """Nests become one that read each other's values, or the same ones, element by element."""
+        seen: dict[tuple[int, object], list[Region]] = {}
+        for region in sorted(self.regions, key=lambda r: r.stage):
+            if not region.domain:
+                continue
+            home = self._maker(region)
+            if home is None:
+                keys = {(region.stage, source) for source in self._sources(region)}
+                alike = dict.fromkeys(r for key in keys for r in seen.get(key, ()))
+                home = next((r for r in alike if self._fit(r, region)), None)
+                for key in keys:
+                    seen.setdefault(key, []).append(region if home is None else home)
+            if home is not None:
+                self._move_all(region, home)
+
+    def _maker(self, region: Region) -> Region | None:
+        """The nest whose values another one reads, where all else that this one needs is there before."""
+        makers: dict[Region, None] = {}
+        before = [self.producer.get(c) for n in region.nodes for c in self.waits.get(n.output, ())]
+        for node in region.nodes:
+            for e in self.reads[node]:
+                maker = self.producer.get(e.array)  # type: ignore[call-overload]
+                if isinstance(maker, Region) and self._made_in(e, maker):
+                    if maker is not region:
+                        makers[maker] = None
+                elif maker is not None:
+                    before.append(maker)
+        home = max(makers, key=lambda r: r.stage, default=None)
+        if home is None or not home.domain or not self._fit(home, region):
+            return None
+        before += [r for r in makers if r is not home]
+        if any(step is not None and step.stage >= home.stage for step in before):
+            return None
+        made_there = [e for n in region.nodes for e in self.reads[n] if self._made_in(e, home)]
+        return home if all(self._aligned(e) and e.array not in self.late for e in made_there) else None
+
+    def _sources(self, region: Region) -> Iterator[object]:
+        """The arrays that a nest reads, and the nests that make them."""
+        for e in (e for n in region.nodes for e in self.reads[n] if e.index):
+            yield e.array
+            maker = self.producer.get(e.array)  # type: ignore[call-overload]
+            if isinstance(maker, Region) and maker.domain:
+                yield maker
+
+    def _fit(self, home: Region, region: Region) -> bool:
+        """Whether the loops of one nest are the outer ones of the other, and both are short enough for one."""
+        shared = min(len(home.domain), len(region.domain))
+        alike = home.domain[:shared] == region.domain[:shared] and shared > 0
+        return alike and len(home.nodes) + len(region.nodes) <= self.limit
+
+    def _move_all(self, region: Region, home: Region) -> None:
+        home.nodes = sorted([*home.nodes, *region.nodes], key=self.position.__getitem__)
+        home.domain = max(home.domain, region.domain, key=len)
+        for node in region.nodes:
+            self.producer[node.output] = home
+        region.nodes = []
+
     def _merge(self) -> None:
-        """Let a nest whose values only one later nest reads, element by element, become a part of that nest."""
-        readers: dict[Region, set[Region | LoopStep]] = {r: set() for r in self.regions}
-        apart = set()  # nests whose values are wanted whole
-        for x in (
-            *self.roots,
-            *(p.base for p in self.schedule.placements.values()),
-            *(c for cs in self.waits.values() for c in cs),
-        ):
-            apart.add(self.producer.get(x))
+        """Let a nest become a part of the first nest that reads its values, where that does so element by element.
+
+        Who else reads them comes later, and finds them in memory.
+        """
+        readers: dict[Region, dict[Region | LoopStep, list[ir.Element]]] = {r: {} for r in self.regions}
+        whole = set()  # nests of which an array is another name for a value, or whose values decide about going on
+        for condition in (c for cs in self.waits.values() for c in cs):
+            whole.add(self.producer.get(condition))
+        for (node, _), placement in self.schedule.placements.items():
+            maker = self.producer.get(placement.base)
+            if isinstance(maker, Region):
+                if node.op.alias:
+                    whole.add(maker)
+                else:
+                    readers[maker][self.producer[node.output]] = []
         for node, reads in self.reads.items():
             here = self.producer[node.output]
             for e in reads:
                 maker = self.producer.get(e.array)  # type: ignore[call-overload]
                 if isinstance(maker, Region) and maker is not here:
-                    readers[maker].add(here)
-                    if not self._aligned(e) or e.array in self.late or e.array in self.schedule.aliases:
-                        apart.add(maker)
+                    readers[maker].setdefault(here, []).append(e)
         merged: dict[Region | LoopStep, Region] = {}
         for region in sorted(self.regions, key=lambda r: -r.stage):  # what a home is merged into is known before
-            homes = {merged.get(r, r) for r in readers[region]}
-            if region in apart or len(homes) != 1 or any(n.output in self.waits for n in region.nodes):
+            if region in whole or not region.nodes or not region.domain:
                 continue
-            (home,) = homes
-            if not isinstance(home, Region) or not region.domain or home.domain[: len(region.domain)] != region.domain:
+            homes: dict[Region | LoopStep, list[ir.Element]] = {}
+            for reader, elements in readers[region].items():
+                homes.setdefault(merged.get(reader, reader), []).extend(elements)
+            earliest = min((r.stage for r in homes), default=0)
+            first = [r for r in homes if r.stage == earliest]
+            if len(first) != 1 or not isinstance(home := first[0], Region):
                 continue
-            if len(home.nodes) + len(region.nodes) > self.limit:
-                continue
-            home.nodes = sorted([*home.nodes, *region.nodes], key=self.position.__getitem__)
-            for node in region.nodes:
-                self.producer[node.output] = home
-            merged[region] = home
-            region.nodes = []
+            if all(self._aligned(e) and e.array not in self.late for e in homes[home]) and self._fit(home, region):
+                self._move_all(region, home)
+                merged[region] = home
 
 
 def _nodes(step: Region | LoopStep) -> list[Apply]:

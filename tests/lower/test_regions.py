@@ -12,13 +12,14 @@ from symgraph.graph.traverse import leaves
 x, y = T.dmatrices("x", "y")
 v, w = T.dvectors("v", "w")
 i = T.lvector("i")
+labels = T.lvector("labels")
 S = sg.shared(np.ones((3, 4)), "S")
 h = T.tanh(x)
 softmax = T.nnet.softmax(x)
 rng = np.random.default_rng(0)
 VALUES = {
     x: rng.normal(size=(5, 4)), y: rng.normal(size=(4, 3)), v: rng.normal(size=6), w: rng.normal(size=6),
-    i: np.array([3, 0, 3]),
+    i: np.array([3, 0, 3]), labels: np.array([1, -1, 0, -3, 2]),
 }  # fmt: skip
 
 
@@ -28,10 +29,11 @@ def inputs_of(outputs):
 
 
 def nests(lowered, *outputs):
-    """The nests of a function, in order, and how many passes over the rows each makes."""
-    steps = lowered(inputs_of(outputs), outputs).steps
-    passes = [[isinstance(s, (ir.For, ir.Runs)) for s in step.kernels[0].body] for step in steps if step.kernels]
-    return [(step.name, sum(found)) for step, found in zip((s for s in steps if s.kernels), passes, strict=True)]
+    """The kernels that a function calls, in order, and how many passes over the rows each makes."""
+    program = lowered(inputs_of(outputs), outputs).program
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    called = [s.name for s in statements(program.run) if isinstance(s, ir.Call)]
+    return [(name, sum(isinstance(s, ir.For) for s in kernels[name].body)) for name in called if name in kernels]
 
 
 def check_values(*outputs):
@@ -147,5 +149,45 @@ def test_cycles_are_impossible(lowered):
 def test_checks_come_before_what_they_guard(lowered):
     program = lowered([x, i], [T.exp(x)[i] + 1]).program
     stops = [position for position, s in enumerate(program.run) if isinstance(s, ir.If)]
-    reads = [position for position, s in enumerate(program.run) if isinstance(s, (ir.Call, ir.InBlocks))]
+    reads = [position for position, s in enumerate(program.run) if isinstance(s, ir.Call)]
     assert stops and max(reads) > max(stops)
+
+
+CLASSIFIERS = {
+    "of logits": (x, 1),
+    "of a product and a bias": (T.dot(x, y) + w[:3], 2),
+    "of values that are picked from memory": (T.tanh(x) * x.mean(axis=0), 3),
+}
+
+
+@pytest.mark.parametrize("written", ["arange", "categorical_crossentropy"])
+@pytest.mark.parametrize("case", CLASSIFIERS)
+def test_a_cross_entropy_and_its_gradient_are_made_in_one_nest(lowered, case, written):
+    """After that which checks the labels, and those that must be complete before."""
+    logits, before = CLASSIFIERS[case]
+    p = T.nnet.softmax(logits)
+    if written == "arange":
+        cost = -T.mean(T.log(p)[T.arange(labels.shape[0]), labels])
+    else:
+        cost = T.mean(T.nnet.categorical_crossentropy(p, labels))
+    delta = sg.grad(cost, logits)
+    outputs = [cost, p, delta, delta.sum(axis=0), T.eq(T.argmax(p, axis=1), labels).mean()]
+    found = nests(lowered, *outputs)
+    assert len(found) <= before + 2
+    check_values(*outputs)
+
+
+def test_what_waits_for_a_check_takes_in_what_it_reads(lowered):
+    """Also where a product reads that too, later; and where it is a result."""
+    picked = x[T.arange(x.shape[0]), labels]
+    scaled = T.exp(x) * picked.dimshuffle(0, "x")
+    assert len(nests(lowered, scaled.sum(axis=1), T.exp(x))) == 2
+    check_values(scaled.sum(axis=1), T.exp(x), T.dot(scaled, y), T.dot(T.exp(x), y))
+
+
+def test_nests_of_one_stage_that_read_the_same_are_one(lowered):
+    """Rows of what two nests make, read by one that makes rows and by one that makes a number."""
+    first, second = T.exp(x).sum(axis=1), T.tanh(T.dot(x, T.dot(y, y.T))).sum(axis=1)
+    outputs = [(first * second).sum(), x * (first + second).dimshuffle(0, "x")]
+    check_values(*outputs)
+    assert len(nests(lowered, *outputs)) == 1
