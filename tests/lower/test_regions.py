@@ -29,11 +29,10 @@ def inputs_of(outputs):
 
 
 def nests(lowered, *outputs):
-    """The kernels that a function calls, in order, and how many passes over the rows each makes."""
-    program = lowered(inputs_of(outputs), outputs).program
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    called = [s.name for s in statements(program.run) if isinstance(s, ir.Call)]
-    return [(name, sum(isinstance(s, ir.For) for s in kernels[name].body)) for name in called if name in kernels]
+    """The nests of a function, in order, and how many passes over the rows each makes."""
+    steps = lowered(inputs_of(outputs), outputs).steps
+    passes = [[isinstance(s, (ir.For, ir.Runs)) for s in step.kernels[0].body] for step in steps if step.kernels]
+    return [(step.name, sum(found)) for step, found in zip((s for s in steps if s.kernels), passes, strict=True)]
 
 
 def check_values(*outputs):
@@ -149,7 +148,7 @@ def test_cycles_are_impossible(lowered):
 def test_checks_come_before_what_they_guard(lowered):
     program = lowered([x, i], [T.exp(x)[i] + 1]).program
     stops = [position for position, s in enumerate(program.run) if isinstance(s, ir.If)]
-    reads = [position for position, s in enumerate(program.run) if isinstance(s, ir.Call)]
+    reads = [position for position, s in enumerate(program.run) if isinstance(s, (ir.Call, ir.InBlocks))]
     assert stops and max(reads) > max(stops)
 
 
