@@ -208,6 +208,11 @@ def _bytes(table: Mapping[tuple[str, str], Polynomial], small: Container[str]) -
     return total
 
 
+def polynomial(e: ir.Expr) -> Polynomial:
+    """An integer expression of sizes; what is no sum or product of sizes stands for itself, by its text in C."""
+    return _extent(e, {})
+
+
 def _extent(e: ir.Expr | ir.Pointer, known: Mapping[str, Polynomial]) -> Polynomial:
     """A size as a polynomial; what is no sum or product of sizes stands for itself, by its text in C."""
     match e:

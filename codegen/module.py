@@ -46,6 +46,16 @@ class Module:
     library_path: Path
     source_path: Path
 
+    @property
+    def run_address(self) -> int:
+        """Where `run` is in memory."""
+        return int(self.ffi.cast("intptr_t", self.run))
+
+    @property
+    def plan_address(self) -> int:
+        """Where `plan` is in memory."""
+        return int(self.ffi.cast("intptr_t", self.plan))
+
     def clocks(self) -> Any:
         """`double *NAME_seconds(void)`: the clocks of a program that has some. ValueError for one that has none."""
         try:

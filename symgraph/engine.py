@@ -9,8 +9,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from codegen.module import Module
+from symgraph.errors import ShapeError
 from symgraph.graph.guard import Guard
 from symgraph.graph.node import SharedVariable, Variable
+from symgraph.graph.types import format_shape
 from symgraph.lower.program import Lowered
 
 PLANS_KEPT = 64  # of the shapes called with lately
@@ -40,8 +42,8 @@ class Engine(Protocol):
     ) -> list[np.ndarray] | Literal[False] | None:
         """The results for checked arrays, in `out` where given, shared variables updated.
 
-        None where the plan refuses, False where a later check fails; nothing has changed then. Raises ValueError where
-        `out` has other shapes than the results.
+        `out` has the shapes of the results, or of the first of them. None where the plan refuses, False where a later
+        check fails; nothing has changed then.
         """
 
     def shapes(self, arrays: Sequence[np.ndarray]) -> Shapes | None:
@@ -52,6 +54,15 @@ class Engine(Protocol):
 
     def free(self) -> None:
         """Give back the memory that is kept from call to call."""
+
+
+def check_shapes(out: Sequence[np.ndarray], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise ShapeError where arrays have other shapes than the results that are to be written to them."""
+    for array, shape in zip(out, shapes, strict=False):
+        if array.shape != shape:
+            raise ShapeError(
+                f"the result has shape {format_shape(shape)} now, but the array for it {format_shape(array.shape)}"
+            )
 
 
 class PythonEngine:
@@ -89,8 +100,6 @@ class PythonEngine:
         if plan is None:
             return None
         sizes, described = plan
-        if out is not None and tuple(x.shape for x in out) != tuple(shape for shape, _ in described[: len(out)]):
-            raise ValueError("the results have other lengths")
         results = list(out or ())
         results += [np.empty(shape, dtype) for shape, dtype in described[len(results) :]]
         for k, result in enumerate(results, self._first_result):
@@ -179,12 +188,11 @@ def make_program(
     if count > MOST_ARRAYS or lowered.size_count > MOST_ARRAYS:
         return None
     extension.know(SharedVariable, Guard)
-    ffi = module.ffi
     first = len(lowered.inputs)
     fields = lowered.program.arrays[first : first + len(lowered.shared)]
     return extension.Program(
-        run=int(ffi.cast("intptr_t", module.run)),
-        plan=int(ffi.cast("intptr_t", module.plan)),
+        run=module.run_address,
+        plan=module.plan_address,
         inputs=tuple(_any_lengths(x) for x in lowered.inputs),
         shared=tuple(
             (shared[x], _any_lengths(x), field.buffer.writable) for x, field in zip(lowered.shared, fields, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codegen.launcher import launcher
+from symgraph.bound import Bound, bound_inputs, bound_outputs, check_apart
 from symgraph.compiler import Compiler, Variant, cache_of, machine, toolchain_or_warning
+from symgraph.engine import Shapes, check_shapes
 from symgraph.errors import AssertionFailure
 from symgraph.graph.guard import Guard, join
 from symgraph.graph.node import Constant, SharedVariable, Variable
@@ -28,6 +30,7 @@ from symgraph.watch import Watch
 
 if TYPE_CHECKING:
     from symgraph.explain import Explanation
+    from symgraph.memory import MemoryReport
 
 VARIANTS_KEPT = 16
 
@@ -92,30 +95,97 @@ class Function:
         fit, IndexError for an index out of range, AssertionFailure where an `Assert` does not hold, NonFiniteError
         where a guarded function gives NaN or infinity; nothing has changed then.
         """
+        return self._alone(self._call, args, kwargs)
+
+    def bind(self, *args: Any, out: Any = None, **kwargs: Any) -> Bound:
+        """The function with fixed arrays: `g = f.bind(x, y, out=z)`, and then `g()` reads `x` and `y` and fills `z`.
+
+        args, kwargs: arrays for the inputs, each of exactly the dtype, contiguous and aligned, since they are not
+            copied; numbers for scalars stay as they are
+        out: arrays for the results, of exactly their dtypes and shapes, which share no memory with any other; None
+            makes them
+
+        Raises TypeError, DtypeError, ShapeError and ValueError for arrays that do not fit, and what a call raises for
+        their lengths.
+        """
+        inputs = bound_inputs(self.signature, args, kwargs)
+        return self._alone(self._bind, inputs, out)
+
+    def _alone(self, work: Callable[..., Any], *args: Any) -> Any:
+        """`work(*args)`, with the state to itself."""
         while True:
             guard = self._guard
             with guard.lock:
                 if guard.joined is None:
                     guard.depth += 1
                     try:
-                        return self._call_alone(args, kwargs)
+                        return self._once(work, args)
                     finally:
                         guard.depth -= 1
             self._guard = guard.root
 
-    def _call_alone(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _once(self, work: Callable[..., Any], args: Sequence[Any]) -> Any:
         if self._running:
             raise RuntimeError(
                 f"{self.signature.caller} was called during a call of itself, perhaps by a signal handler"
             )
         self._running = True
         try:
-            arrays = args if not kwargs and self._is_exact(args) else self.signature.bind(args, kwargs)
-            results = self._run(arrays)
-            self._quicken()
-            return self.signature.pack(results)
+            return work(*args)
         finally:
             self._running = False
+
+    def _call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        arrays = args if not kwargs and self._is_exact(args) else self.signature.bind(args, kwargs)
+        results = self._run(arrays)
+        self._quicken()
+        return self.signature.pack(results)
+
+    def _bind(self, inputs: tuple[np.ndarray, ...], out: Any) -> Bound:
+        taken = [*inputs, *(s.storage for s in self.signature.shared)]
+        outputs = bound_outputs(self.signature, self._shapes(inputs), out, taken)
+        self._quicken(wait=True)
+        bound = Bound(lambda bound: self._alone(self._call_bound, bound, outputs), inputs, self.signature.pack(outputs))
+        self._quicken_bound(bound, outputs)
+        return bound
+
+    def _call_bound(self, bound: Bound, outputs: tuple[np.ndarray, ...]) -> None:
+        storages = [s.storage for s in self.signature.shared]
+        check_apart(self.signature, outputs, [*outputs, *bound.inputs, *storages])
+        self._run(bound.inputs, outputs)
+        self._quicken()
+        self._quicken_bound(bound, outputs)
+
+    def _quicken_bound(self, bound: Bound, outputs: tuple[np.ndarray, ...]) -> None:
+        """Let the extension module take the next calls of `bound`, as those of the function."""
+        bound._quick = None
+        if self._quick is None:
+            return
+        extension = self._extension()
+        extension.shorten(1, Bound, "_quick")
+        storages = self._variants[0].launcher.storages()
+        bound._quick = extension.Bound(
+            call=self._quick, inputs=bound.inputs, out=outputs, packed=bound.outputs, storages=storages
+        )
+
+    def _shapes(self, arrays: Sequence[np.ndarray]) -> Shapes:
+        """Of the results for these arrays. Raises the error of a call whose lengths do not fit."""
+        if self._compiler is None:
+            values = evaluate(self._roots, self._values(arrays))
+            return tuple(x.shape for x in values[: len(self.outputs)])
+        found = (variant.launcher.shapes(arrays) for variant in self._variants)
+        shapes = next((shapes for shapes in found if shapes is not None), None)
+        if shapes is None:
+            self._variants.insert(0, self._compiler.compile(self._diagnose(arrays, {})))
+            shapes = self._variants[0].launcher.shapes(arrays)
+        if shapes is None:
+            raise self._unknown_check()
+        return shapes[: len(self.outputs)]
+
+    def _unknown_check(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self.signature.caller}: a check fails that the interpreter does not know; please report this"
+        )
 
     def _extension(self, wait: bool = False) -> Any:
         """The extension module that calls compiled functions, if it is wanted and there by now."""
@@ -166,24 +236,26 @@ class Function:
                 return False
         return True
 
-    def _run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _run(self, arrays: Sequence[np.ndarray], out: tuple[np.ndarray, ...] | None = None) -> list[np.ndarray]:
         if self._compiler is None:
-            return self._interpret(arrays)
+            return self._interpret(arrays, out)
         for k, variant in enumerate(self._variants):
-            results = variant.launcher(arrays)
+            results = variant.launcher(arrays, out)
             if results is not None:
                 if k:
                     self._variants.insert(0, self._variants.pop(k))
                 return self._shown(results) if self._watch.prints else results
         trace: dict[Variable, np.ndarray] = {}
         try:
-            results = self._retry(arrays, trace)
+            results = self._retry(arrays, out, trace)
         except Exception:
             self._watch.show(trace)
             raise
         return self._shown(results) if self._watch.prints else results
 
-    def _retry(self, arrays: Sequence[np.ndarray], trace: dict[Variable, np.ndarray]) -> list[np.ndarray]:
+    def _retry(
+        self, arrays: Sequence[np.ndarray], out: tuple[np.ndarray, ...] | None, trace: dict[Variable, np.ndarray]
+    ) -> list[np.ndarray]:
         """The results of a call that no variant has taken, by a new one; all values by the references go to `trace`.
 
         Raises the error of a call that cannot succeed.
@@ -195,16 +267,14 @@ class Function:
             entered = self._compiler.compile(facts)
             self._variants.insert(0, entered)
             del self._variants[VARIANTS_KEPT:]
-            results = entered.launcher(arrays)
+            results = entered.launcher(arrays, out)
             if results is not None:
                 return results
         if self.options.guard is not None:
             self._raise_if_not_finite(trace, entered, arrays)
         if self._watch.asserts:
             raise self._watch.refused(self.signature.caller)
-        raise RuntimeError(
-            f"{self.signature.caller}: a check fails that the interpreter does not know; please report this"
-        )
+        raise self._unknown_check()
 
     def _raise_if_not_finite(
         self, trace: Mapping[Variable, np.ndarray], variant: Variant | None = None, arrays: Sequence[np.ndarray] = ()
@@ -242,7 +312,7 @@ class Function:
     def _values(self, arrays: Sequence[np.ndarray]) -> dict[Variable, np.ndarray]:
         return dict(zip(self.inputs, arrays, strict=True))
 
-    def _interpret(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _interpret(self, arrays: Sequence[np.ndarray], out: tuple[np.ndarray, ...] | None) -> list[np.ndarray]:
         trace: dict[Variable, np.ndarray] = {}
         watching = self._watch.prints or self._watch.asserts or self.options.guard is not None
         try:
@@ -253,9 +323,14 @@ class Function:
             raise self._watch.explained(error, trace) from None
         finally:
             self._watch.show(trace)
-        for (shared, _), value in zip(self.updates, values[len(self.outputs) :], strict=True):
+        count = len(self.outputs)
+        if out is not None:
+            check_shapes(out, [value.shape for value in values[:count]])
+            for array, value in zip(out, values, strict=False):
+                array[...] = value
+        for (shared, _), value in zip(self.updates, values[count:], strict=True):
             shared.storage = value
-        return values[: len(self.outputs)]
+        return values[:count] if out is None else list(out)
 
     # -- looking inside
 
@@ -301,6 +376,55 @@ class Function:
         Raises RuntimeError for a function that is interpreted.
         """
         return CostReport(tuple((step.name, step.cost) for step in self._compiled().lowered.steps))
+
+    def memory(self) -> MemoryReport:
+        """The arrays of a call and the workspace, in bytes by the lengths, and what is kept from call to call.
+
+        Raises RuntimeError for a function that is interpreted.
+        """
+        from symgraph.memory import memory_report
+
+        return memory_report(self.signature.caller, self._compiled())
+
+    def free(self) -> None:
+        """Give back the memory that is kept from call to call: the workspace, and results that were dropped."""
+        self._alone(self._free)
+
+    def _free(self) -> None:
+        for variant in self._variants:
+            variant.launcher.free()
+
+    @property
+    def address(self) -> int:
+        """Where `int NAME(void *const *arrays, const int64_t *sizes, void *workspace)` is in memory, until the end.
+
+        docs/internals.md says what it takes. Nothing is checked, and no lock protects the state. Raises RuntimeError
+        for a function that is interpreted.
+        """
+        return self._compiled().module.run_address
+
+    def lowlevel(self, signature: str | None = None) -> Any:
+        """A function of doubles as a plain C function, called by ctypes, for scipy.LowLevelCallable, numba or ctypes.
+
+        signature: "double (double, ...)" for a function of numbers; "double (int, double *, void *)" for one of a
+            vector, or of as many numbers; "int (double *, npy_intp, double *, void *)", which gives 1, for the filters
+            of scipy.ndimage; "int (int, double *, double *, void *)", which gives 0, for one of a vector that gives a
+            vector. None takes the first that fits
+
+        What fails gives NaN, or the other int. Raises ValueError for a function that has no such form, and for one with
+        state, and RuntimeError for one that is interpreted.
+        """
+        from symgraph.lowlevel import default_signature, plain_function, plain_text
+
+        natural = default_signature(self.signature.caller, self.signature)
+        launcher = self._compiled()
+        assert self._compiler is not None
+        if launcher.has_earlier_programs or self._watch.prints:
+            raise ValueError(f"{self.signature.caller} needs Python: it prints, or computes lengths first")
+        program = launcher.lowered.program
+        text = plain_text(launcher.lowered, natural, signature or natural)
+        module = self._compiler.load(launcher.c_source + text, program.name, program.uses_blas)
+        return plain_function(module, signature or natural)
 
     def profile(self) -> Profile:
         """Where the time of all calls went, by step and by the user's line, and how near to the machine's limits.
@@ -355,6 +479,9 @@ class Function:
                     s.storage = storage
         self._compare(found, expected, rtol)
         self._variants[0] = replace(self._variants[0], launcher=new)
+        if self._quick is not None:
+            self._quick.retired = True
+            self._quick = None
 
     def explore(self, path: str | Path) -> Path:
         """Write one page that shows the program, its graphs, every rewrite, the loops and the C, all linked.

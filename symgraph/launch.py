@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codegen.module import Module, address
-from symgraph.engine import Engine, PythonEngine, Shapes, make_program
+from symgraph.engine import Engine, PythonEngine, Shapes, check_shapes, make_program
 from symgraph.graph.node import SharedVariable, Variable
 from symgraph.graph.types import Shape
 from symgraph.lower.program import Lowered
@@ -54,7 +54,7 @@ class Launcher:
     ) -> list[np.ndarray] | None:
         """The results for checked arrays, shared variables updated; None, and nothing changed, where a check fails.
 
-        out: arrays for the results, which share no memory with anything else in the call. Raises ValueError where the
+        out: arrays for the results, which share no memory with anything else in the call. Raises ShapeError where the
         results have other shapes.
         """
         completed = self._completed(arrays)
@@ -63,6 +63,10 @@ class Launcher:
             return None
         if any(shared.borrowed for _, shared in self._changed):
             completed = self._apart(completed)
+        if out is not None:
+            shapes = self.engine.shapes(completed)
+            if shapes is not None:
+                check_shapes(out, shapes)
         results = self.engine.run(completed, out)
         self.entered = results is False
         return None if results is False else results
@@ -71,6 +75,10 @@ class Launcher:
         """Of the results for checked arrays; None where a check fails."""
         completed = self._completed(arrays)
         return None if completed is None else self.engine.shapes(completed)
+
+    def storages(self) -> tuple[np.ndarray, ...]:
+        """The values of the shared variables of the program, in its order."""
+        return tuple(shared.storage for shared in self._shared)
 
     def use(self, extension: ModuleType) -> None:
         """From now on, run by the extension module."""
@@ -110,6 +118,16 @@ class Launcher:
         program = self.lowered.program
         names = [v.name for v in (*program.given, *program.derived)]
         return dict(zip(names, self.engine.sizes(), strict=True))
+
+    @property
+    def workspace_bytes(self) -> int:
+        """The memory that is kept for values on the way."""
+        return self.engine.workspace_bytes + sum(launcher.workspace_bytes for launcher in self._before)
+
+    @property
+    def kept_bytes(self) -> int:
+        """The memory of results that the caller has dropped, kept for the next call."""
+        return self.engine.kept_bytes + sum(launcher.kept_bytes for launcher in self._before)
 
     def free(self) -> None:
         """Give back the memory that is kept from call to call."""

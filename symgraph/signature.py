@@ -120,16 +120,24 @@ class Signature:
         Raises TypeError for arguments that are missing, given twice or unknown, DtypeError and ShapeError for values
         that an input cannot take.
         """
-        values = list(args)
-        if kwargs or len(values) != len(self.inputs):
-            self._place(values, kwargs)
+        values = self.place(args, kwargs)
         caller = self.caller
         return [
             x.array(value, caller) if value is not NOT_GIVEN else _default(x)
             for x, value in zip(self.inputs, values, strict=True)
         ]
 
-    def _place(self, values: list[Any], kwargs: Mapping[str, Any]) -> None:
+    def place(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """The arguments of a call as one value for each input, in order; NOT_GIVEN for one that has a default.
+
+        Raises TypeError for arguments that are missing, given twice or unknown.
+        """
+        values = list(args)
+        if kwargs or len(values) != len(self.inputs):
+            self._fill(values, kwargs)
+        return values
+
+    def _fill(self, values: list[Any], kwargs: Mapping[str, Any]) -> None:
         """Fill `values` up to one for each input."""
         if len(values) > len(self.inputs):
             given = "1 argument was" if len(values) == 1 else f"{len(values)} arguments were"

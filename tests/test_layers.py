@@ -111,11 +111,14 @@ symgraph/signature
 symgraph/variants
 symgraph/engine
 symgraph/launch
+symgraph/bound
 symgraph/nan_guard
 symgraph/watch
 symgraph/compiler
 symgraph/inspection
 symgraph/explain
+symgraph/memory
+symgraph/lowlevel
 
 symgraph/visual/folding
 symgraph/visual/c_lines

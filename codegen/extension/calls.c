@@ -9,6 +9,7 @@ typedef struct {
     Kind *taken; /* what the arguments must be like */
     Form form;
     PyObject *keys; /* of a dict */
+    char retired;   /* whether it takes calls no more */
 } Call;
 
 static PyObject *call_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -76,10 +77,10 @@ static PyObject *pack(const Call *call, PyObject **results)
 }
 
 /* Run; false where the call is declined, and with an error set where it has failed. */
-static bool call_run(Call *call, PyObject *const *args, Py_ssize_t count, PyObject *const *out, PyObject **results)
+static bool call_run(Call *call, PyObject *const *args, Py_ssize_t count, PyObject *out, PyObject **results)
 {
     Program *p = call->program;
-    if (count != p->inputs || !is_idle(&call->guard))
+    if (call->retired || count != p->inputs || !is_idle(&call->guard))
         return false;
     void *arrays[p->arrays + 1];
     int64_t sizes[p->size_count + 1], *at = sizes;
@@ -105,6 +106,7 @@ static PyObject *call_try(Call *call, PyObject *const *args, Py_ssize_t count)
 
 static PyMemberDef call_members[] = {
     {"program", T_OBJECT, offsetof(Call, program), READONLY, NULL},
+    {"retired", T_BOOL, offsetof(Call, retired), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -135,16 +137,9 @@ static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                      &PyTuple_Type, &out, &packed, &PyTuple_Type, &storages))
         return NULL;
     const Program *p = ((Call *)call)->program;
-    bool good = PyTuple_GET_SIZE(inputs) == p->inputs && PyTuple_GET_SIZE(out) == p->returned &&
-                PyTuple_GET_SIZE(storages) == p->shared;
-    for (Py_ssize_t k = 0; good && k < p->returned; ++k) {
-        PyObject *array = PyTuple_GET_ITEM(out, k);
-        Kind kind = p->result[k].kind;
-        for (int j = 0; j < kind.ndim; ++j)
-            kind.lengths[j] = p->result[k].positions[j] < 0 ? kind.lengths[j] : -1;
-        good = fits(&kind, array) && PyArray_ISWRITEABLE((PyArrayObject *)array);
-    }
-    if (!good) {
+    if (!takes_out(p, out))
+        return NULL;
+    if (PyTuple_GET_SIZE(inputs) != p->inputs || PyTuple_GET_SIZE(storages) != p->shared) {
         PyErr_SetString(PyExc_ValueError, "these are not the arrays that the program takes");
         return NULL;
     }
@@ -180,8 +175,7 @@ static PyObject *bound_try(Bound *bound)
             SLOT(variable, borrowed_at) != Py_False)
             return NULL;
     }
-    if (!call_run(bound->call, &PyTuple_GET_ITEM(bound->inputs, 0), p->inputs, &PyTuple_GET_ITEM(bound->out, 0),
-                  results))
+    if (!call_run(bound->call, &PyTuple_GET_ITEM(bound->inputs, 0), p->inputs, bound->out, results))
         return NULL;
     for (Py_ssize_t k = 0; k < p->returned; ++k)
         Py_DECREF(results[k]);

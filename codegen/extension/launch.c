@@ -219,18 +219,18 @@ static void lengths_of(const Result *result, const int64_t *sizes, npy_intp *len
         lengths[k] = (npy_intp)(result->positions[k] < 0 ? result->kind.lengths[k] : sizes[result->positions[k]]);
 }
 
-/* Arrays for the results: those of `out`, which has all that are returned, or new ones. */
-static Outcome make_results(Program *p, const int64_t *sizes, void **arrays, PyObject *const *out, PyObject **results,
+/* Arrays for the results: those of `out`, a tuple, for the first ones, and new ones. */
+static Outcome make_results(Program *p, const int64_t *sizes, void **arrays, PyObject *out, PyObject **results,
                             bool *large)
 {
     npy_intp lengths[NPY_MAXDIMS];
-    const Py_ssize_t first = out != NULL ? p->returned : 0;
+    const Py_ssize_t first = out != NULL ? PyTuple_GET_SIZE(out) : 0;
     double kept = 0;
     for (Py_ssize_t k = 0; k < p->results; ++k) {
         const Kind *kind = &p->result[k].kind;
         lengths_of(&p->result[k], sizes, lengths);
         if (k < first) {
-            if (!PyArray_CompareLists(lengths, PyArray_DIMS((PyArrayObject *)out[k]), kind->ndim))
+            if (!PyArray_CompareLists(lengths, PyArray_DIMS((PyArrayObject *)PyTuple_GET_ITEM(out, k)), kind->ndim))
                 return UNUSUAL;
             continue;
         }
@@ -251,7 +251,7 @@ static Outcome make_results(Program *p, const int64_t *sizes, void **arrays, PyO
     for (; made < p->results; ++made) {
         const Kind *kind = &p->result[made].kind;
         lengths_of(&p->result[made], sizes, lengths);
-        results[made] = made < first ? Py_NewRef(out[made])
+        results[made] = made < first ? Py_NewRef(PyTuple_GET_ITEM(out, made))
                                      : PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)Py_NewRef(kind->dtype),
                                                             kind->ndim, lengths, NULL, NULL, 0, NULL);
         if (results[made] == NULL)
@@ -329,8 +329,8 @@ static bool is_unchanged(Program *p, void **arrays, const int64_t *sizes, bool t
     return memcmp(now, sizes, (size_t)p->size_count * sizeof *now) == 0;
 }
 
-/* A call whose inputs are placed. Without a guard the caller holds it. `out`: the arrays to write to, or NULL. */
-static Outcome launch(Program *p, const Guard *guard, void **arrays, int64_t *sizes, PyObject *const *out,
+/* A call whose inputs are placed. Without a guard the caller holds it. `out`: a tuple of arrays to write to, or NULL. */
+static Outcome launch(Program *p, const Guard *guard, void **arrays, int64_t *sizes, PyObject *out,
                       PyObject **results)
 {
     bool is_long, large;

@@ -186,6 +186,22 @@ static PyObject *place_inputs(const Program *p, PyObject *given, void **arrays, 
     return NULL;
 }
 
+/* Whether `out` is a tuple of arrays that the first results can be written to, whatever their lengths. */
+static bool takes_out(const Program *p, PyObject *out)
+{
+    bool good = PyTuple_Check(out) && PyTuple_GET_SIZE(out) <= p->returned;
+    for (Py_ssize_t k = 0; good && k < PyTuple_GET_SIZE(out); ++k) {
+        PyObject *array = PyTuple_GET_ITEM(out, k);
+        Kind kind = p->result[k].kind;
+        for (int j = 0; j < kind.ndim; ++j)
+            kind.lengths[j] = -1;
+        good = fits(&kind, array) && PyArray_ISWRITEABLE((PyArrayObject *)array);
+    }
+    if (!good)
+        PyErr_SetString(PyExc_ValueError, "results are written to a tuple of arrays like them");
+    return good;
+}
+
 static PyObject *program_run(PyObject *self, PyObject *args)
 {
     Program *p = (Program *)self;
@@ -195,15 +211,12 @@ static PyObject *program_run(PyObject *self, PyObject *args)
     PyObject *results[p->results + 1];
     if (!PyArg_ParseTuple(args, "O|O", &given, &out))
         return NULL;
-    if (out != Py_None && (!PyTuple_Check(out) || PyTuple_GET_SIZE(out) != p->returned)) {
-        PyErr_SetString(PyExc_TypeError, "the arrays to write to come as a tuple, one for each result");
+    if (out != Py_None && !takes_out(p, out))
         return NULL;
-    }
     PyObject *inputs = place_inputs(p, given, arrays, sizes);
     if (inputs == NULL)
         return NULL;
-    PyObject *const *into = out != Py_None ? &PyTuple_GET_ITEM(out, 0) : NULL;
-    const Outcome outcome = launch(p, NULL, arrays, sizes, into, results);
+    const Outcome outcome = launch(p, NULL, arrays, sizes, out != Py_None ? out : NULL, results);
     Py_DECREF(inputs);
     switch (outcome) {
     case DONE: break;

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codegen.c_printer import expression
+from codegen.cost import Polynomial, polynomial
 from symgraph.graph.node import Variable
 from symgraph.lower.buffers import Layout
 from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule
@@ -26,6 +27,7 @@ class Block:
 
     bytes: str
     values: tuple[Variable, ...]
+    size: Polynomial
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,10 @@ def decisions(schedule: Schedule, layout: Layout) -> Decisions:
         dict(layout.obstacles),
         dict(layout.shares),
         tuple(layout.arguments),
-        tuple(Block(expression(slot), tuple(values)) for slot, values in zip(layout.slots, kept, strict=True)),
+        tuple(
+            Block(expression(slot), tuple(values), polynomial(slot))
+            for slot, values in zip(layout.slots, kept, strict=True)
+        ),
     )
 
 
