@@ -1,13 +1,12 @@
 """The BLAS on this machine, as function pointers that compiled C is given when it is loaded.
 
-First choice is the OpenBLAS that numpy brings along and has loaded already, so numpy and compiled functions share
-its threads and settings.
+First choice is the OpenBLAS that numpy brings along. `private_blas.py` makes a copy of it for us alone.
 """
 
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,9 @@ import _cffi_backend
 
 # What compiled C may call, in the order in which NAME_blas takes the pointers.
 FUNCTIONS = ("sgemm", "dgemm", "sgemv", "dgemv")
+
+# Kernels of OpenBLAS that add up an element of a product in the same order wherever parts begin; a test says so.
+_ANY_BORDERS = {"SkylakeX"}
 
 # How libraries spell the name of a function, and its integers: before `cblas_dgemm` or `openblas_…`, and after.
 _SPELLINGS: tuple[tuple[str, str, Literal["int32_t", "int64_t"]], ...] = (
@@ -45,20 +47,23 @@ class Blas:
         name: what it says of itself, with its version if it does; else its file name
         integer: the C type of its integers
         addresses: of each of FUNCTIONS
+        spelling: what its names have before and after those of CBLAS
+        serial: a call does all its work on the thread that calls, so that threads of ours may call it side by side
+        any_borders: the bits of a product do not depend on the parts it is computed in, as runtime.py makes them
     """
 
     path: str
     name: str
     integer: Literal["int32_t", "int64_t"]
     addresses: Mapping[str, int]
-    _set_threads: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
+    spelling: tuple[str, str] = ("", "")
+    serial: bool = False
+    any_borders: bool = False
 
-    def set_threads(self, count: int) -> bool:
-        """Let the library use `count` threads, in the whole process. False where it cannot be told (not OpenBLAS)."""
-        if self._set_threads is None:
-            return False
-        self._set_threads(count)
-        return True
+    @property
+    def is_openblas(self) -> bool:
+        """Whether it is an OpenBLAS, which takes its settings from the environment when it is loaded."""
+        return self.name.startswith("OpenBLAS")
 
 
 def find_blas(candidates: Iterable[str | Path] | None = None) -> Blas | None:
@@ -67,7 +72,7 @@ def find_blas(candidates: Iterable[str | Path] | None = None) -> Blas | None:
     `candidates` are libraries to try instead of those of numpy, Accelerate, and the system.
     """
     for candidate in _candidates() if candidates is None else candidates:
-        blas = _open(str(candidate))
+        blas = open_blas(str(candidate))
         if blas is not None:
             return blas
     return None
@@ -89,7 +94,7 @@ def _candidates() -> Iterator[str | Path]:
             yield found
 
 
-def _open(path: str) -> Blas | None:
+def open_blas(path: str) -> Blas | None:
     """The library at `path`; None if it cannot be loaded or lacks a function."""
     try:
         library = _cffi_backend.load_library(path, _LOAD)
@@ -107,12 +112,18 @@ def _open(path: str) -> Blas | None:
         if None in found.values():
             continue
         describe = function("char *(*)(void)", f"{before}openblas_get_config{after}")
+        threads = function("int(*)(void)", f"{before}openblas_get_num_threads{after}")
+        kind = function("int(*)(void)", f"{before}openblas_get_parallel{after}")
         name = _FFI.string(describe()).decode(errors="replace").strip() if describe else Path(path).name
+        # One built with OpenMP (2) asks OpenMP for the number at every call.
+        serial = threads is not None and kind is not None and kind() != 2 and threads() == 1
         return Blas(
             path=path,
             name=name,
             integer="int64_t" if "USE64BITINT" in name.split() else integer,  # Debian's libopenblas64 has plain names
             addresses={name: int(_FFI.cast("uintptr_t", pointer)) for name, pointer in found.items()},
-            _set_threads=function("void(*)(int)", f"{before}openblas_set_num_threads{after}"),
+            spelling=(before, after),
+            serial=serial,
+            any_borders=serial and not _ANY_BORDERS.isdisjoint(name.split()),
         )
     return None

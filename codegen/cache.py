@@ -13,9 +13,10 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from codegen.errors import CacheRefused
 from codegen.toolchain import Toolchain, compile, digest
@@ -110,8 +111,8 @@ class Cache:
         return sorted(entries, key=lambda entry: entry.age)
 
     def clear(self) -> None:
-        """Remove all entries, and what killed builds left. Loaded libraries stay usable; a build under way may fail."""
-        for file, _ in self._files():
+        """Remove all entries, copies, and what killed builds left. Loaded libraries stay usable; a build may fail."""
+        for file in [*(file for file, _ in self._files()), *self.directory.glob("blas-*")]:
             file.unlink(missing_ok=True)
         for draft in self.directory.glob(f"{_DRAFT}*"):
             try:
@@ -120,6 +121,34 @@ class Cache:
                 continue
             if left:
                 _remove(draft, os.getpid())
+
+    def stamp(self, file: Path) -> tuple[int, int] | None:
+        """The size and the time of change, in ns, of a regular file that is ours alone to write; None for all else."""
+        try:
+            status = file.lstat()
+        except OSError:
+            return None
+        return (status.st_size, status.st_mtime_ns) if _is_ours(status) else None
+
+    def install_copy(self, source: Path, place: Path) -> None:
+        """Put a copy of a file into the directory, where it is found whole or not at all, even after a power cut."""
+        self._install_written(place, lambda draft: draft.writelines(_pieces(source)))
+
+    def install_text(self, text: str, place: Path) -> None:
+        """Write a file in the directory, as `install_copy`."""
+        self._install_written(place, lambda draft: draft.write(text.encode()))
+
+    def _install_written(self, place: Path, write: Callable[[BinaryIO], object]) -> None:
+        from tempfile import TemporaryDirectory
+
+        _private(self.directory)
+        with TemporaryDirectory(prefix=_DRAFT, dir=self.directory, ignore_cleanup_errors=True) as folder:
+            draft = Path(folder) / place.name
+            with open(draft, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            _install(draft, place)
 
     def _files(self) -> list[tuple[Path, str]]:
         """The files of entries, each with its stem."""
@@ -197,9 +226,7 @@ def _read(file: Path) -> bytes | None:
     except OSError:
         return None
     try:
-        status = os.fstat(descriptor)
-        ours = status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_WRITE
-        if not (stat.S_ISREG(status.st_mode) and ours):
+        if not _is_ours(os.fstat(descriptor)):
             return None
         with open(descriptor, "rb", closefd=False) as opened:
             return opened.read()
@@ -207,6 +234,18 @@ def _read(file: Path) -> bytes | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    """Whether this is a regular file of our own that nobody else may write to."""
+    ours = status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_WRITE
+    return stat.S_ISREG(status.st_mode) and ours
+
+
+def _pieces(file: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    with open(file, "rb") as opened:
+        while piece := opened.read(size):
+            yield piece
 
 
 def _holds(library: Path, text: bytes) -> bool:

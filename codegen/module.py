@@ -69,7 +69,10 @@ def address(array: Any) -> int:
     return int(_FFI.cast("intptr_t", _FFI.from_buffer(array)))
 
 
-def load(c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Module:
+def load(
+    c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache: Cache, blas: Blas | None,
+    private: Callable[[], Blas] | None = None,
+) -> Module:  # fmt: skip
     """Compile the C of one function, or take it from the cache, and load it.
 
     Args:
@@ -77,6 +80,7 @@ def load(c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache
         name: NAME, a C identifier in ASCII
         uses_blas: the C calls BLAS where it is given one; it sees SG_BLAS_INT, the type of its integers
         blas: given to the C if it `uses_blas`; None: none is, and the C does without
+        private: gives the copy of `blas` to use instead, which may be made ready while the C is compiled
 
     Raises:
         CompileError, NoCompiler, CacheRefused: as `Cache.build`; CacheRefused also if the system will not load
@@ -96,7 +100,9 @@ def load(c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache
         plan = library.load_function(_PLAN, f"{name}_plan")
         run = library.load_function(_RUN, name)
         if given:
-            pointers = [_FFI.cast("void *", given.addresses[function]) for function in FUNCTIONS]
+            given = private() if private is not None else given
+            addresses = [*(given.addresses[function] for function in FUNCTIONS), given.serial + given.any_borders]
+            pointers = [_FFI.cast("void *", address) for address in addresses]
             library.load_function(_BLAS, f"{name}_blas")(_FFI.new(_FUNCTIONS, pointers))
     except AttributeError as error:
         raise ValueError(f"the C of {name} lacks an entry point: {error}") from error

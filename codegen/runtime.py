@@ -1,17 +1,24 @@
 """C routines that programs call: matrix products. Each is printed into a unit that uses it.
 
 `sg_gemm_*` and `sg_gemv_*` take row-major matrices without gaps. Small products run as loops, since a call to BLAS
-costs more than they do; larger ones go to the BLAS handed over at load; without one, to blocked loops.
+costs more than they do; larger ones go to the BLAS handed over at load; without one, to loops.
+`sg_gemm_f32_n10` is `sg_gemm_f32` where the result is known to have 10 columns, and `sg_gemm_f32_m10` rows: see
+narrow.py.
 """
 
 from __future__ import annotations
 
+import re
 from string import Template
 
-from codegen import ir
+from codegen import ir, narrow
 from codegen.blas import FUNCTIONS
 
 SMALL = 16 * 16 * 16  # multiplications below which loops beat a call to BLAS
+PART = 1 << 22  # multiplications that are worth a thread; for fewer, BLAS may add up in another order
+BORDER = 48  # rows or columns that BLAS computes at once, or a multiple of them
+FIXED_PARTS = 4  # where the order of sums depends on the borders: no more, since each part costs 2 %
+RAGGED = {"f32": 1, "f64": 8}  # columns of which those left over are added up by the way they come to lie in parts
 
 _DECLARATIONS = Template(
     """
@@ -27,8 +34,64 @@ typedef void (*sg_sgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, float, const floa
                            const float *, SG_BLAS_INT, float, float *, SG_BLAS_INT);
 typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const double *, SG_BLAS_INT,
                            const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
-static void *sg_blas[$count];
+static void *sg_blas[$count + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+#define SG_ANY_BORDERS ((void *)2)
+
+/* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
+#ifdef _OPENMP
+#define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= $part)
+#define SG_IN_PARTS _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
+#else
+#define SG_IN_PARTS
+#endif
+"""
+)
+
+_LARGE_GEMM = Template(
+    """
+/* sg_gemm_$s by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
+   of threads. So either it does not depend on borders, apart from columns left over, or the parts are fixed. */
+static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, $T alpha, const $T *a,
+                             const $T *b, $T beta, $T *c)
+{
+    sg_$gemm_name gemm;
+    memcpy(&gemm, &sg_blas[$gemm], sizeof gemm);
+    const double work = (double)m * (double)n * (double)k;
+    const bool by_rows = m >= n, split = sg_blas[$count] && work >= 2.0 * $part;
+    const int64_t side = by_rows ? m : n, even = split && !by_rows ? n / $ragged * $ragged : side;
+    int64_t parts = split ? (sg_blas[$count] == SG_ANY_BORDERS ? *sg_threads : $fixed) : 1;
+    if (work / $part < (double)parts)
+        parts = split ? (int64_t)(work / $part) : 1;
+    if (even / $border < parts)
+        parts = even < $border ? 1 : even / $border;
+    SG_IN_PARTS
+    for (int64_t part = 0; part < parts + (even < side); ++part) {
+        const int64_t first = part < parts ? even * part / parts / $border * $border : even;
+        const int64_t next = part + 1 < parts ? even * (part + 1) / parts / $border * $border : even;
+        const int64_t length = (part < parts ? next : side) - first;
+        const int64_t row = by_rows ? first : 0, column = by_rows ? 0 : first;
+        gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS,
+             (SG_BLAS_INT)(by_rows ? length : m), (SG_BLAS_INT)(by_rows ? n : length), (SG_BLAS_INT)k, alpha,
+             a + row * (ta ? 1 : k), (SG_BLAS_INT)(ta ? m : k), b + column * (tb ? k : 1), (SG_BLAS_INT)(tb ? k : n),
+             beta, c + row * n + column, (SG_BLAS_INT)n);
+    }
+}
+"""
+)
+
+_NARROW_GEMM = Template(
+    """
+/* sg_gemm_$s of $count $what. */
+static void sg_gemm_${s}_$kind$count(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, $T alpha, const $T *a,
+                             const $T *b, $T beta, $T *restrict c)
+{
+#if defined(__GNUC__)
+    if (sg_narrow_${s}_$count($arguments))
+        return;
+#endif
+    sg_gemm_$s(ta, tb, m, n, k, alpha, a, b, beta, c);
+}
 """
 )
 
@@ -41,11 +104,7 @@ static void sg_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, 
     if (m == 0 || n == 0)
         return;
     if (sg_blas[$gemm] && k > 0 && (double)m * (double)n * (double)k >= $small) {
-        sg_$gemm_name gemm;
-        memcpy(&gemm, &sg_blas[$gemm], sizeof gemm);
-        gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m,
-             (SG_BLAS_INT)n, (SG_BLAS_INT)k, alpha, a, (SG_BLAS_INT)(ta ? m : k), b, (SG_BLAS_INT)(tb ? k : n), beta, c,
-             (SG_BLAS_INT)n);
+        sg_large_gemm_$s(ta, tb, m, n, k, alpha, a, b, beta, c);
         return;
     }
     const int64_t a_row = ta ? 1 : k, a_column = ta ? m : 1;
@@ -108,20 +167,31 @@ static void sg_gemv_$s(int64_t ta, int64_t m, int64_t n, $T alpha, const $T *a, 
 """
 )
 
-_ROUTINES = {"sg_gemm_f32": "f32", "sg_gemm_f64": "f64", "sg_gemv_f32": "f32", "sg_gemv_f64": "f64"}
+_ROUTINE = re.compile(r"sg_(?P<kind>gem[mv])_(?P<suffix>f32|f64)(?:_(?P<known>[mn])(?P<count>[1-9][0-9]*))?")
+
+
+def gemm(suffix: str, m: ir.Expr, n: ir.Expr, k: ir.Expr) -> str:
+    """The routine for a product of f32 or f64, of m x k by k x n."""
+    rows, columns, inner = (int(e.value) if isinstance(e, ir.Literal) else None for e in (m, n, k))
+    if narrow.pays(rows, columns, inner):
+        for known, length in ("n", columns), ("m", rows):
+            if length is not None and 1 < length <= narrow.WIDEST:
+                return f"sg_gemm_{suffix}_{known}{length}"
+    return f"sg_gemm_{suffix}"
 
 
 def is_routine(name: str) -> bool:
     """Whether a called function is one of these."""
-    return name in _ROUTINES
+    return _ROUTINE.fullmatch(name) is not None
 
 
 def parameters(name: str) -> tuple[ir.Buffer | ir.Var, ...]:
     """The parameters of a routine, as a kernel would have them; KeyError where there is none."""
-    dtype = {"f32": "float32", "f64": "float64"}[_ROUTINES[name]]
-    a, b = ("a", "b") if name.startswith("sg_gemm") else ("a", "x")
-    sizes = ("ta", "tb", "m", "n", "k") if name.startswith("sg_gemm") else ("ta", "m", "n")
-    result = "c" if name.startswith("sg_gemm") else "y"
+    kind, suffix, _, _ = _parts(name)
+    dtype = {"f32": "float32", "f64": "float64"}[suffix]
+    a, b = ("a", "b") if kind == "gemm" else ("a", "x")
+    sizes = ("ta", "tb", "m", "n", "k") if kind == "gemm" else ("ta", "m", "n")
+    result = "c" if kind == "gemm" else "y"
     return (
         *(ir.Var(ir.INDEX, size) for size in sizes), ir.Var(dtype, "alpha"), ir.Buffer(a, dtype), ir.Buffer(b, dtype),
         ir.Var(dtype, "beta"), ir.Buffer(result, dtype, writable=True),
@@ -132,15 +202,32 @@ def routines(names: list[str], function: str) -> list[str]:
     """The C text of some routines and of what they need, for a unit whose function is called `function`."""
     if not names:
         return []
-    values = {"name": function, "count": len(FUNCTIONS)}
-    return [_DECLARATIONS.substitute(values).strip(), *map(_routine, sorted(names))]
+    wanted = sorted(_parts(name) for name in names)
+    narrow_ones = sorted({(suffix, int(count)) for _, suffix, known, count in wanted if known})
+    plain = sorted({(kind, suffix) for kind, suffix, _, _ in wanted})
+    parts = [_DECLARATIONS.substitute(name=function, count=len(FUNCTIONS), part=PART).strip()]
+    for kind, suffix in plain:
+        parts += [_filled(_LARGE_GEMM, suffix), _filled(_GEMM, suffix)] if kind == "gemm" else [_filled(_GEMV, suffix)]
+    if narrow_ones:
+        parts += [narrow.DECLARATIONS, *(narrow.vectors(suffix) for suffix in sorted({s for s, _ in narrow_ones}))]
+        parts += [narrow.kernels(suffix, count) for suffix, count in narrow_ones]
+    for _, suffix, known, count in wanted:
+        if known:
+            by_columns = known == "n"
+            parts.append(_filled(
+                _NARROW_GEMM, suffix, kind=known, count=count, what="columns" if by_columns else "rows",
+                arguments="ta, tb, m, k, alpha, a, b, beta, c, n, 1" if by_columns
+                else "!tb, !ta, n, k, alpha, b, a, beta, c, 1, n",
+            ))  # fmt: skip
+    return parts
 
 
 def take_blas(function: str) -> str:
     """The C text of the entry point that receives the BLAS."""
     order = ", ".join(FUNCTIONS)
     return (
-        f"/* Receives pointers to {order} of a CBLAS whose integers are SG_BLAS_INT. */\n"
+        f"/* Receives pointers to {order} of a CBLAS whose integers are SG_BLAS_INT; and one that is not NULL\n"
+        "   if a call does all its work on the thread that calls, SG_ANY_BORDERS if its sums do not mind borders. */\n"
         f"void {function}_blas(void *const *functions)\n"
         "{\n"
         "    memcpy(sg_blas, functions, sizeof sg_blas);\n"
@@ -148,12 +235,22 @@ def take_blas(function: str) -> str:
     )
 
 
-def _routine(name: str) -> str:
-    single = _ROUTINES[name] == "f32"
-    letter = "s" if single else "d"
-    template = _GEMM if name.startswith("sg_gemm") else _GEMV
-    return template.substitute(
-        s=_ROUTINES[name], T="float" if single else "double", small=SMALL, zero="0.0f" if single else "0.0",
-        one="1.0f" if single else "1.0", gemm=FUNCTIONS.index(f"{letter}gemm"), gemv=FUNCTIONS.index(f"{letter}gemv"),
+def _parts(name: str) -> tuple[str, str, str, str]:
+    """The kind of a routine, its dtype, which length is known ("m", "n" or neither) and that length."""
+    match = _ROUTINE.fullmatch(name)
+    if match is None:
+        raise KeyError(name)
+    return match["kind"], match["suffix"], match["known"] or "", match["count"] or ""
+
+
+def _filled(template: Template, suffix: str, **more: str) -> str:
+    """A template in one dtype."""
+    letter = "s" if suffix == "f32" else "d"
+    values = dict(
+        s=suffix, T="float" if suffix == "f32" else "double", small=SMALL, part=PART, border=BORDER,
+        zero="0.0f" if suffix == "f32" else "0.0", one="1.0f" if suffix == "f32" else "1.0",
+        gemm=FUNCTIONS.index(f"{letter}gemm"), gemv=FUNCTIONS.index(f"{letter}gemv"), count=len(FUNCTIONS),
         gemm_name=f"{letter}gemm_t", gemv_name=f"{letter}gemv_t",
-    ).strip()  # fmt: skip
+    )  # fmt: skip
+    values |= dict(fixed=FIXED_PARTS, ragged=RAGGED[suffix])
+    return template.substitute({**values, **more}).strip()

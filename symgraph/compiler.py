@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from codegen.cache import Cache, default_directory
 from codegen.errors import CacheRefused, NoCompiler
 from codegen.machine import Machine, measure
 from codegen.module import Module, load
+from codegen.private_blas import private_blas
 from codegen.toolchain import Toolchain, find_toolchain
 from codegen.verify import verify
 from symgraph.errors import GraphError
@@ -110,13 +111,15 @@ class Compiler:
     def load(self, text: str, name: str, uses_blas: bool) -> Module:
         """C text as a loaded library; raises CompileError, CacheRefused or NoCompiler."""
         blas = default_blas() if uses_blas else None
+        place = cache_of(self.options)
         return load(
             text,
             name=name,
             uses_blas=blas is not None,
             toolchain=self.toolchain,
-            cache=cache_of(self.options),
+            cache=place,
             blas=blas,
+            private=default_private_blas(place) if blas is not None else None,
         )
 
     def _build(
@@ -217,7 +220,9 @@ def toolchain_or_warning(options: Options) -> Toolchain | None:
 
 def machine(options: Options) -> Machine:
     """What this machine can do at most. Raises NoCompiler where there is no compiler to measure with."""
-    return measure(_toolchain(options.cc, cache_of(options)), cache_of(options), default_blas())
+    place = cache_of(options)
+    blas = default_blas()
+    return measure(_toolchain(options.cc, place), place, blas and default_private_blas(place)())
 
 
 @cache
@@ -241,8 +246,16 @@ def _cache(directory: object) -> Cache:
 
 @cache
 def default_blas() -> Blas | None:
-    """The BLAS that compiled functions call."""
+    """The BLAS of this machine; compiled functions call `default_private_blas`."""
     return find_blas()
+
+
+@cache
+def default_private_blas(place: Cache) -> Callable[[], Blas]:
+    """Waits for our own copy of the default BLAS, which is made ready from the first call on; needs a default BLAS."""
+    blas = default_blas()
+    assert blas is not None
+    return private_blas(blas, place)
 
 
 @cache

@@ -21,13 +21,16 @@ codegen/operations
 codegen/visit
 codegen/transform
 codegen/blas
+codegen/narrow
 codegen/threads
+codegen/streams
 codegen/runtime
 codegen/verify
 codegen/c_printer
 codegen/cost
 codegen/toolchain
 codegen/cache
+codegen/private_blas
 codegen/module
 codegen/launcher
 codegen/machine

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from codegen import ir
+from codegen.runtime import gemm
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import Example, Op, Placed, Same, Sized, Variable, Written, as_variable, located
 from symgraph.graph.printing import infix
@@ -295,7 +296,8 @@ def _call(out: Placed, alpha: ir.Expr, a: Placed, b: Placed, beta: ir.Expr) -> i
     if a.type.ndim == b.type.ndim == 2:
         m, k = a.extents
         sizes = ir.index(a.transposed), ir.index(b.transposed), m, b.extents[1], k
-        return ir.Call(f"sg_gemm_{suffix}", (*sizes, alpha, a.pointer, b.pointer, beta, out.pointer))
+        name = gemm(suffix, m, b.extents[1], k)
+        return ir.Call(name, (*sizes, alpha, a.pointer, b.pointer, beta, out.pointer))
     matrix, vector, by_rows = (a, b, a.transposed) if a.type.ndim == 2 else (b, a, not b.transposed)
     m, n = reversed(matrix.extents) if matrix.transposed else matrix.extents
     args = ir.index(by_rows), m, n, alpha, matrix.pointer, vector.pointer, beta, out.pointer

@@ -1,5 +1,6 @@
 """What the tests of loop programs share: one printed, compiled and called on numpy's memory."""
 
+import functools
 import os
 
 import numpy as np
@@ -10,6 +11,7 @@ from codegen.c_printer import print_program
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
 from codegen.module import load
+from codegen.private_blas import private_blas
 from codegen.toolchain import find_toolchain
 from codegen.verify import verify
 
@@ -26,14 +28,16 @@ def run(tmp_path_factory):
     except NoCompiler as error:
         pytest.skip(str(error))
     cache = Cache(folder / "cache")
+    private = functools.cache(lambda: private_blas(find_blas(), cache))
 
     def run(program, arrays, given=(), blas=True):
         verify(program)
         found = find_blas() if blas and program.uses_blas else None
         text = print_program(program)
         module = load(
-            text, name=program.name, uses_blas=found is not None, toolchain=toolchain, cache=cache, blas=found
-        )
+            text, name=program.name, uses_blas=found is not None, toolchain=toolchain, cache=cache, blas=found,
+            private=private() if found is not None else None,
+        )  # fmt: skip
         ffi = module.ffi
         pointers = ffi.new("void *[]", [ffi.from_buffer(a) for a in arrays] or 1)
         sizes = ffi.new("int64_t[]", [*given, *[0] * (len(program.derived) + 1)])

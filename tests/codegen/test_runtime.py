@@ -5,7 +5,9 @@ import pytest
 
 from codegen import ir
 from codegen.blas import find_blas
-from codegen.runtime import SMALL, is_routine, parameters, routines
+from codegen.narrow import WORK
+from codegen.runtime import SMALL, gemm, is_routine, parameters, routines
+from codegen.threads import set_num_threads
 
 DTYPES = {"f32": "float32", "f64": "float64"}
 SIZES = tuple(ir.Var(ir.INDEX, name) for name in ("ta", "tb", "m", "n", "k"))
@@ -28,14 +30,14 @@ def matrix(rng, dtype, rows, columns, transposed):
     return value, np.ascontiguousarray(value.T if transposed else value)
 
 
-def check_gemm(run, suffix, m, n, k, ta, tb, alpha, beta, blas, start=None):
+def check_gemm(run, suffix, m, n, k, ta, tb, alpha, beta, blas, start=None, name=None):
     rng, dtype = np.random.default_rng(m + 10 * n + 100 * k), DTYPES[suffix]
     (a, stored_a), (b, stored_b) = matrix(rng, dtype, m, k, ta), matrix(rng, dtype, k, n, tb)
     c = rng.integers(-4, 5, (m, n)).astype(dtype) if start is None else np.full((m, n), start, dtype)
     before = [stored_a.copy(), stored_b.copy()]
     expected = dtype_of(alpha * (a @ b) + (beta * c if beta else 0), dtype)
-    assert run(program(f"sg_gemm_{suffix}", dtype, (alpha, beta), SIZES), [stored_a, stored_b, c],
-               (ta, tb, m, n, k), blas) == 0  # fmt: skip
+    called = program(name or f"sg_gemm_{suffix}", dtype, (alpha, beta), SIZES)
+    assert run(called, [stored_a, stored_b, c], (ta, tb, m, n, k), blas) == 0
     np.testing.assert_array_equal(c, expected)
     np.testing.assert_array_equal(stored_a, before[0])
     np.testing.assert_array_equal(stored_b, before[1])
@@ -136,7 +138,7 @@ def test_large_products_are_those_of_numpy(run, suffix):
     np.testing.assert_allclose(c, exact, rtol=0, atol=50 * np.finfo(dtype).eps * np.abs(exact).max())
 
 
-@pytest.mark.parametrize("name", ["sg_gemm_f32", "sg_gemm_f64", "sg_gemv_f32", "sg_gemv_f64"])
+@pytest.mark.parametrize("name", ["sg_gemm_f32", "sg_gemm_f64", "sg_gemv_f32", "sg_gemv_f64", "sg_gemm_f64_n10"])
 def test_parameters_are_those_in_c(name):
     """In the order of the C, arrays where it takes pointers, writable where these are not const."""
     text = routines([name], "f")[-1]
@@ -146,6 +148,80 @@ def test_parameters_are_those_in_c(name):
     assert ["*" in c for c in declared] == [isinstance(p, ir.Buffer) for p in params]
     assert ["const" not in c for c in declared if "*" in c] == [p.writable for p in params if isinstance(p, ir.Buffer)]
     assert is_routine(name)
+
+
+@pytest.mark.parametrize(("m", "n", "k", "name"), [
+    (None, 10, 784, "sg_gemm_f32_n10"), (784, 10, None, "sg_gemm_f32_n10"), (10, None, 784, "sg_gemm_f32_m10"),
+    (16, 16, 784, "sg_gemm_f32"), (16, 16, 5000, "sg_gemm_f32_n16"),     # all known: whether it is large is known, too
+    (None, 2, 2, "sg_gemm_f32"), (4, 2, 2, "sg_gemm_f32"), (None, None, None, "sg_gemm_f32"),
+    (None, 1, 784000, "sg_gemm_f32"), (None, 17, 784, "sg_gemm_f32"), (1, None, 784000, "sg_gemm_f32"),
+])
+def test_results_known_to_be_narrow_have_a_routine_of_their_own(m, n, k, name):
+    lengths = [ir.index(x) if x is not None else ir.Var(ir.INDEX, v) for x, v in ((m, "m"), (n, "n"), (k, "k"))]
+    assert gemm("f32", *lengths) == name and is_routine(name)
+
+
+NARROW = [(ta, tb, by) for ta in (0, 1) for tb in (0, 1) for by in "nm"]
+
+
+def narrow_lengths(width, by, m=401, k=777):
+    """Odd lengths, so that the last vectors are not full, and more than one piece fits the cache."""
+    k = max(k, WORK // (m * width) + 1)
+    return (m, width, k) if by == "n" else (width, m, k)
+
+
+@each_suffix
+@pytest.mark.parametrize("width", [2, 3, 7, 10, 13, 15, 16])
+def test_narrow_results(run, suffix, width):
+    for ta, tb, by in NARROW:
+        m, n, k = narrow_lengths(width, by)
+        for alpha, beta in ((1.0, 0.0), (-0.5, 2.0)):
+            check_gemm(run, suffix, m, n, k, ta, tb, alpha, beta, True, name=f"sg_gemm_{suffix}_{by}{width}")
+
+
+@each_suffix
+@pytest.mark.parametrize(("m", "k"), [(1, 90000), (90000, 1), (2, 50000), (17, 8001), (0, 5), (5, 0), (33, 5000)])
+def test_narrow_results_of_odd_shapes(run, suffix, m, k):
+    for ta, tb in ((0, 0), (1, 1)):
+        check_gemm(run, suffix, m, 10, k, ta, tb, 2.0, -1.0, True, name=f"sg_gemm_{suffix}_n10")
+        check_gemm(run, suffix, 10, m, k, ta, tb, 2.0, 0.0, True, start=np.nan, name=f"sg_gemm_{suffix}_m10")
+
+
+@each_suffix
+@pytest.mark.parametrize("special", [np.nan, np.inf])
+def test_narrow_results_keep_nan_and_infinity_where_they_belong(run, suffix, special):
+    """In the last row and column of each operand, next to what only fills up vectors."""
+    dtype = DTYPES[suffix]
+    for ta, tb, by in NARROW:
+        m, n, k = narrow_lengths(10, by)
+        a, b = np.ones((m, k), dtype), np.ones((k, n), dtype)
+        a[-1, -1] = b[-1, -1] = b[0, 0] = special
+        stored = [np.ascontiguousarray(x.T if t else x) for x, t in ((a, ta), (b, tb))]
+        c = np.full((m, n), np.nan, dtype)
+        call = program(f"sg_gemm_{suffix}_{by}10", dtype, (1.0, 0.0), SIZES)
+        assert run(call, [*stored, c], (ta, tb, m, n, k)) == 0
+        np.testing.assert_array_equal(c, a @ b)
+
+
+@each_suffix
+def test_any_number_of_threads_gives_the_same_bits(run, suffix):
+    """Above and below the size from which products are split, by rows and by columns of the result."""
+    rng, dtype = np.random.default_rng(0), DTYPES[suffix]
+    shapes = [(60, 500, 784), (784, 500, 60), (300, 311, 129), (97, 1001, 700), (129, 128, 1500), (2000, 10, 700),
+              (285, 1000, 83), (1000, 285, 83)]  # fmt: skip
+    for m, n, k in shapes:
+        for ta, tb in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            a = rng.normal(size=(k, m) if ta else (m, k)).astype(dtype)
+            b = rng.normal(size=(n, k) if tb else (k, n)).astype(dtype)
+            name = f"sg_gemm_{suffix}_n10" if n == 10 else f"sg_gemm_{suffix}"
+            results = []
+            for threads in (1, 2, 3):
+                set_num_threads(threads)
+                c = np.empty((m, n), dtype)
+                run(program(name, dtype, (1.0, 0.0), SIZES), [a, b, c], (ta, tb, m, n, k))
+                results.append(c.tobytes())
+            set_num_threads(1)
+            assert len(set(results)) == 1, (m, n, k, ta, tb)
 
 
 def test_only_routines_that_are_called_are_printed():
