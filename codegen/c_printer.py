@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from codegen import ir
-from codegen.dtypes import c_type, literal
+from codegen import ir, streams, threads
+from codegen.dtypes import c_type, itemsize, literal
 from codegen.operations import (
     ADDITION,
     ASSIGNMENT,
     COMMA,
     CONDITIONAL,
     EQUALITY,
+    MULTIPLICATION,
     POSTFIX,
     RELATION,
     UNARY,
@@ -26,8 +27,7 @@ from codegen.operations import (
     spelling,
 )
 from codegen.runtime import is_routine, routines, take_blas
-from codegen.threads import DECLARATIONS, take_threads
-from codegen.visit import expressions, free_variables, statements, walk
+from codegen.visit import expressions, free_variables, rebuild, statements, walk
 
 INDENT = "    "
 LONG = 200  # statements from which on the main function comes in parts, and lines from which on one is not optimized
@@ -102,7 +102,8 @@ def print_program(program: ir.Program) -> str:
         _HEADER,
         *([_PLAIN] if any("\nSG_PLAIN\n" in part for part in entries) else []),
         *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
-        *([DECLARATIONS] if threaded else []),
+        *([threads.DECLARATIONS] if threaded else []),
+        *([streams.DECLARATIONS] if any(map(_is_streamed, program.kernels)) else []),
         *_helpers(bodies),
         *routines(called, program.name),
         *(_kernel(kernel) for kernel in program.kernels),
@@ -111,7 +112,7 @@ def print_program(program: ir.Program) -> str:
     if program.uses_blas:
         parts.append(take_blas(program.name))
     if threaded:
-        parts.append(take_threads(program.name))
+        parts.append(threads.take_threads(program.name))
     return _with_own_lines("\n\n".join(parts) + "\n", program.name)
 
 
@@ -331,17 +332,8 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 yield f"{pad}for (int64_t {i} = {expression(start)}; {i} < {_inside(extent, ADDITION)}; ++{i}) {{"
                 yield from _lines(inner, depth + 1)
                 yield f"{pad}}}"
-            case ir.Runs(loop, length, before, after):
-                start, extent = expression(loop.start), loop.extent
-                if isinstance(extent, ir.Literal) and extent.value <= length:
-                    yield from _lines((*before, loop, *after), depth)
-                else:
-                    one = replace(loop, start=_RUN, extent=_END)
-                    yield f"{pad}for (int64_t run = {start}; run < {_inside(extent, ADDITION)}; run += {length}) {{"
-                    last = _inside(extent, ADDITION)
-                    yield f"{pad}{INDENT}const int64_t end = {last} - run < {length} ? {last} : run + {length};"
-                    yield from _lines((*before, one, *after), depth + 1)
-                    yield f"{pad}}}"
+            case ir.Runs():
+                yield from _runs(stmt, depth)
             case ir.InBlocks(extent, work, call, rest):
                 yield f"{pad}{{"
                 count = f"sg_blocks({_inside(extent, ASSIGNMENT)}, {_inside(work, ASSIGNMENT)})"
@@ -386,6 +378,35 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
 
 
 _RUN, _END = ir.Var(ir.INDEX, "run"), ir.Var(ir.INDEX, "end")
+
+
+def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
+    loop, length, streamed = runs.loop, runs.length, runs.streamed
+    if isinstance(loop.extent, ir.Literal) and loop.extent.value <= length and streamed is None:
+        yield from _lines((*runs.before, loop, *runs.after), depth)
+        return
+    pad, last = INDENT * depth, _inside(loop.extent, ADDITION)
+    yield f"{pad}for (int64_t run = {expression(loop.start)}; run < {last}; run += {length}) {{"
+    yield f"{pad}{INDENT}const int64_t end = {last} - run < {length} ? {last} : run + {length};"
+    one = replace(loop, start=_RUN, extent=_END)
+    if streamed is None:
+        yield from _lines((*runs.before, one, *runs.after), depth + 1)
+    else:
+        store = next(s for s in loop.body if isinstance(s, ir.Store) and s.buffer == streamed.buffer)
+        place = _argument(ir.Pointer(store.buffer, rebuild(store.offset, lambda e: _RUN if e == loop.index else None)))
+        to, bytes = ir.Buffer("sg_to", store.buffer.dtype, True), itemsize(store.buffer.dtype)
+        near = replace(store, buffer=to, offset=ir.Operation(ir.INDEX, "sub", (loop.index, _RUN)))
+        one = replace(one, body=tuple(near if s is store else s for s in loop.body))
+        count = _inside(streamed.count, MULTIPLICATION)
+        yield f"{pad}{INDENT}{c_type(to.dtype).name} sg_row[{length}];"
+        yield f"{pad}{INDENT}const bool sg_large = sg_is_large({count} * {bytes});"
+        yield f"{pad}{INDENT}{_declared(to)} = sg_large ? sg_row : {place};"
+        yield from _lines((*runs.before, one, *runs.after), depth + 1)
+        yield f"{pad}{INDENT}if (sg_large)"
+        yield f"{pad}{INDENT * 2}sg_stream({place}, sg_row, (end - run) * {bytes});"
+    yield f"{pad}}}"
+
+
 _UPDATES = {"add": "+=", "sub": "-=", "mul": "*="}
 
 
@@ -439,7 +460,12 @@ def _kernel(kernel: ir.Kernel) -> str:
     head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
     note = [comment(kernel.comment)] if kernel.comment else []
     back = [OWN_LINES] if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)) else []
-    return "\n".join([*note, head, "{", *_lines(kernel.body), *back, "}"])
+    last = [f"{INDENT}sg_streamed();"] if _is_streamed(kernel) else []
+    return "\n".join([*note, head, "{", *_lines(kernel.body), *last, *back, "}"])
+
+
+def _is_streamed(kernel: ir.Kernel) -> bool:
+    return any(isinstance(s, ir.Runs) and s.streamed is not None for s in statements(kernel.body))
 
 
 def _plan(program: ir.Program) -> str:

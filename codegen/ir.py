@@ -169,12 +169,25 @@ class For(Stmt):
 
 @dataclass(frozen=True)
 class Runs(Stmt):
-    """A loop in runs of at most `length` iterations, each with statements `before` and `after` it."""
+    """A loop in runs of at most `length` iterations, each with statements `before` and `after` it.
+
+    `streamed` names an array that nothing reads soon: if it is large, what the loop stores there goes past the caches.
+    """
 
     loop: For
     length: int
-    before: tuple[Stmt, ...]
-    after: tuple[Stmt, ...]
+    before: tuple[Stmt, ...] = ()
+    after: tuple[Stmt, ...] = ()
+    streamed: Streamed | None = None
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An array of `count` elements, written in order: a loop stores to it once in an iteration, at its index or a sum
+    that ends with it, and nothing in the kernel reads it."""
+
+    buffer: Buffer
+    count: Expr
 
 
 @dataclass(frozen=True)

@@ -117,9 +117,10 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 inner = tuple(map(stmt, body))
                 sums = tuple((operator, var(v)) for operator, v in sums)
                 return replace(s, index=var(index), extent=expr(extent), body=inner, sums=sums, start=expr(start))
-            case ir.Runs(loop, _, before, after):
+            case ir.Runs(loop, _, before, after, streamed):
+                streamed = streamed and ir.Streamed(buffer(streamed.buffer), expr(streamed.count))
                 first, inner = tuple(map(stmt, before)), stmt(loop)
-                return replace(s, loop=inner, before=first, after=tuple(map(stmt, after)))
+                return replace(s, loop=inner, before=first, after=tuple(map(stmt, after)), streamed=streamed)
             case ir.If(condition, body, orelse):
                 inner, other = tuple(map(stmt, body)), tuple(map(stmt, orelse))
                 return replace(s, condition=expr(condition), body=inner, orelse=other)

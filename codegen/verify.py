@@ -10,7 +10,7 @@ from codegen import ir
 from codegen.dtypes import C_TYPES
 from codegen.operations import Function, Infix, Prefix, spelling
 from codegen.runtime import is_routine, parameters
-from codegen.visit import walk
+from codegen.visit import expressions, walk
 
 # Who should have prevented an error.
 NAMES, LOOPS, MEMORY = "lower/names.py", "lower/loops.py", "lower/buffers.py"
@@ -160,9 +160,11 @@ class _Checker:
                 self._value(value, buffer.dtype, buffer.name)
             case ir.For():
                 self._loop(stmt)
-            case ir.Runs(loop, length, before, after):
+            case ir.Runs(loop, length, before, after, streamed):
                 if self.top or length < 1:
                     self._fail("only a kernel has runs, and a run has iterations", LOOPS)
+                if streamed is not None:
+                    self._streamed(streamed, loop)
                 self._block((*before, loop, *after))
             case ir.InBlocks(extent, work, call, rest):
                 self._in_blocks(extent, work, call, rest)
@@ -212,6 +214,19 @@ class _Checker:
         self._block(rest)
         self.scopes.pop()
         del self.scalars[ir.BLOCKS.name]
+
+    def _streamed(self, streamed: ir.Streamed, loop: ir.For) -> None:
+        self._index(streamed.count, "a count")
+        stores = [s for s in loop.body if isinstance(s, ir.Store) and s.buffer == streamed.buffer]
+        is_read = any(isinstance(e, ir.Load) and e.buffer == streamed.buffer for e in expressions([loop]))
+        if len(stores) != 1 or is_read:
+            self._fail(f"{streamed.buffer.name} is not written once and never read", LOOPS)
+        match stores[0].offset:
+            case ir.Operation(_, "add", (start, index)) if index == loop.index and loop.index not in walk(start):
+                return
+            case index if index == loop.index:
+                return
+        self._fail(f"{streamed.buffer.name} is not written in order", LOOPS)
 
     def _loop(self, loop: ir.For) -> None:
         self._index(loop.start, "a start")

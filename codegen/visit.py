@@ -79,9 +79,10 @@ def with_expressions(stmt: ir.Stmt, change: Callable[[ir.Expr], ir.Expr]) -> ir.
             return replace(stmt, offset=change(offset), value=change(value))
         case ir.For(_, extent, body):
             return replace(stmt, extent=change(extent), body=inner(body), start=change(stmt.start))
-        case ir.Runs(loop, _, before, after):
+        case ir.Runs(loop, _, before, after, streamed):
             (changed,) = inner([loop])
-            return replace(stmt, loop=changed, before=inner(before), after=inner(after))
+            streamed = streamed and replace(streamed, count=change(streamed.count))
+            return replace(stmt, loop=changed, before=inner(before), after=inner(after), streamed=streamed)
         case ir.If(condition, body, orelse):
             return replace(stmt, condition=change(condition), body=inner(body), orelse=inner(orelse))
         case ir.Call(_, args):
@@ -118,6 +119,8 @@ def operands(stmt: ir.Stmt) -> tuple[ir.Expr | ir.Pointer, ...]:
             return (offset, value)
         case ir.For(_, extent):
             return (stmt.start, extent)
+        case ir.Runs(streamed=ir.Streamed(_, count)):
+            return (count,)
         case ir.InBlocks(extent, work):
             return (extent, work)
         case ir.If(condition):

@@ -27,6 +27,7 @@ class Layout:
     slots: the sizes in bytes of the parts of the workspace, in order; `slot_of` is {value: number of its slot}
     shares: {value: operand whose memory it takes over}
     obstacles: for shared variables whose new value could not be computed in their memory, why
+    lasting: values computed where the caller wants them that no later step reads
     """
 
     arguments: dict[Variable, int] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Layout:
     slots: list[ir.Expr] = field(default_factory=list)
     shares: dict[Variable, Variable] = field(default_factory=dict)
     obstacles: dict[Variable, Obstacle] = field(default_factory=dict)
+    lasting: set[Variable] = field(default_factory=set)
 
 
 class LayoutPlanner:
@@ -93,6 +95,8 @@ class LayoutPlanner:
             x = self._whole(wanted)
             if x is not None and x not in layout.in_place and x not in layout.arguments:
                 layout.arguments[x] = position
+        end = len(self.schedule.steps)
+        layout.lasting = {x for x in layout.arguments if set(self.read_at[x]) == {end} and x not in self._passed_on}
         self._share_operands()
         self._fill_slots()
         return layout

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from codegen import ir
+from codegen.dtypes import itemsize
+from codegen.streams import LARGE, RUN
 from codegen.visit import walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.names import Names
@@ -13,12 +15,20 @@ from symgraph.lower.parts import Accumulation, Sink, Write, carried
 
 # How OpenMP combines what the lanes have of a reduction, and of a note whether something was seen.
 LANES = {"add": "+", "mul": "*", "maximum": "max", "minimum": "min", "and": "&", "or": "|", "seen": "|"}
-RUN = 512  # float32 terms that are added up in float32: a lane of 16 adds 32 of them, one of 4 adds 128
 
 
-def loop(depth: int, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequence[Sink], names: Names) -> ir.Stmt:
+def loop(
+    depth: int,
+    extent: ir.Expr,
+    body: tuple[ir.Stmt, ...],
+    sinks: Sequence[Sink],
+    names: Names,
+    lasting: Mapping[str, ir.Expr],
+) -> ir.Stmt:
     """The loop at `depth` over `body`, in which the sinks are done; if it is innermost and its iterations may run side
     by side, a vector loop.
+
+    lasting: {array that is written for the caller alone: the number of its elements}
     """
     index = LOOP_INDICES[depth]
     own = [s for s in sinks if isinstance(s, Accumulation) and s.complete <= depth]
@@ -27,15 +37,32 @@ def loop(depth: int, extent: ir.Expr, body: tuple[ir.Stmt, ...], sinks: Sequence
     if not (plain and moves and all(s.reduction.kind in LANES for s in own)):
         return ir.For(index, extent, body)
     sums = tuple((LANES[kind], var) for s in own for kind, var in carried(s))
-    return _added_in_float32(ir.For(index, extent, body, True, sums), names)
+    vector = _added_in_float32(ir.For(index, extent, body, True, sums), names)
+    return _streamed(vector, [s for s in sinks if isinstance(s, Write)], lasting)
 
 
-def _added_in_float32(vector: ir.For, names: Names) -> ir.Stmt:
+def _streamed(vector: ir.For | ir.Runs, writes: Sequence[Write], lasting: Mapping[str, ir.Expr]) -> ir.Stmt:
+    """A vector loop whose one array may be too large for any cache: a machine takes few such streams at a time."""
+    if len(writes) != 1 or writes[0].buffer.name not in lasting or writes[0].kind:
+        return vector
+    runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
+    buffer, count, index = writes[0].buffer, lasting[writes[0].buffer.name], runs.loop.index
+    match writes[0].offset:
+        case ir.Operation(_, "add", (start, last)) if last == index and index not in walk(start):
+            pass
+        case offset if offset != index:
+            return vector
+    if isinstance(count, ir.Literal) and count.value * itemsize(buffer.dtype) < LARGE:
+        return vector
+    return replace(runs, streamed=ir.Streamed(buffer, count))
+
+
+def _added_in_float32(vector: ir.For, names: Names) -> ir.For | ir.Runs:
     """A vector loop that adds float32 terms to float64 sums, with sums of runs of terms in float32.
 
-    So all lanes of a register have work, and no term is converted. The error does not grow with the number of runs, nor
-    is it larger than that of pairwise summation which starts from 128 terms (Higham, Accuracy and Stability of
-    Numerical Algorithms, section 4.2).
+    So all lanes of a register have work, one of 16 adding 32 terms of a run, and no term is converted. The error does
+    not grow with the number of runs, nor is it larger than that of pairwise summation which starts from 128 terms
+    (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2).
     """
     parts: dict[ir.Var, ir.Var] = {}
 

@@ -7,7 +7,7 @@ for the next pass over them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -87,6 +87,7 @@ def build_nest(
     elements: Elements,
     buffer_names: Callable[[Variable], str],
     in_place: Mapping[Variable, Variable],
+    lasting: Container[Variable],
     *,
     name: str,
     names: Names,
@@ -95,9 +96,10 @@ def build_nest(
     """The kernel that evaluates a region and stores those of its values that are in `stored`.
 
     in_place: {result: shared variable whose memory it takes over in this region}
+    lasting: results that nothing reads before the caller does
     lines: say which line of the user's program each statement belongs to
     """
-    return _NestBuilder(region, bodies, stored, elements, buffer_names, in_place, names, lines).build(name)
+    return _NestBuilder(region, bodies, stored, elements, buffer_names, in_place, lasting, names, lines).build(name)
 
 
 class _NestBuilder:
@@ -109,6 +111,7 @@ class _NestBuilder:
         elements: Elements,
         buffer_names: Callable[[Variable], str],
         in_place: Mapping[Variable, Variable],
+        lasting: Container[Variable],
         names: Names,
         lines: bool,
     ):
@@ -118,6 +121,7 @@ class _NestBuilder:
         self.shapes = elements.shapes
         self.buffer_names = buffer_names
         self.in_place = in_place
+        self.lasting = lasting
         self.outer_names = names
         self.names = Names(names)
         self.bodies = {n: bodies[n] for n in region.nodes}
@@ -404,7 +408,8 @@ class _NestBuilder:
                 self.passes.append(self._next())
                 body = tuple(self._schedule(depth + 1, ready, visible))
                 self.passes.pop()
-                out.append(loop(depth, self.extents[depth], body, ready, self.names))
+                lasting = {b.name: self._count(self.shapes.of(x)) for x, b in self.buffers.items() if x in self.lasting}
+                out.append(loop(depth, self.extents[depth], body, ready, self.names, lasting))
                 out += [stmt for sink in finished for stmt in finish(sink)]
                 visible.update(finished)
             handled = {*here, *ready}

@@ -36,6 +36,11 @@ def test_a_sound_program():
     assert verify(SOUND) is None
 
 
+def past(*body):
+    """A loop that writes to an array past the caches."""
+    return ir.Runs(ir.For(i, n, body, simd=True), 9, streamed=ir.Streamed(out, n))
+
+
 def place(buffer, base="workspace", offset=ZERO):
     return ir.Place(buffer, base, offset)
 
@@ -117,6 +122,12 @@ KERNELS = {
     "a store that only claims to be allowed": unsound(
         "x is written but not writable", body=(ir.Store(replace(x, writable=True), ZERO, ONE),)),
     "a store of another dtype": unsound("out takes float64, but is given int64", body=(ir.Store(out, ZERO, n),)),
+    "an array past the caches that is written twice": unsound(
+        "out is not written once and never read", body=(past(ir.Store(out, i, ONE), ir.Store(out, i, ONE)),)),
+    "an array past the caches that is read": unsound(
+        "out is not written once and never read", body=(past(ir.Store(out, i, ir.Load("float64", out, i))),)),
+    "an array past the caches in another order": unsound(
+        "out is not written in order", body=(past(ir.Store(out, i + i, ONE)),)),
     "an offset that is no integer": unsound(
         "an offset takes int64, but is given float64", body=(ir.Store(out, ONE, ONE),)),
     "an offset of a load": unsound("at int32", body=(

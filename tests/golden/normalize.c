@@ -32,7 +32,10 @@
 
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
-enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+#ifndef SG_BLOCK_WORK
+#define SG_BLOCK_WORK 131072
+#endif
+enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
 static const int32_t *sg_threads = &sg_one_thread;
 
@@ -49,18 +52,18 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         call;                                                                          \
     }
 #ifdef _OPENMP
-#define SG_IN_BLOCKS(n, call)                                                                              \
-    if (blocks > 1 && *sg_threads > 1) {                                                                   \
-        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
-        for (int64_t block = 0; block < blocks; ++block)                                                   \
-            SG_BLOCK_OF(n, call)                                                                           \
-    } else {                                                                                               \
-        for (int64_t block = 0; block < blocks; ++block)                                                   \
-            SG_BLOCK_OF(n, call)                                                                           \
+#define SG_IN_BLOCKS(n, call)                                                  \
+    if (blocks > 1 && *sg_threads > 1) {                                       \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)") \
+        for (int64_t block = 0; block < blocks; ++block)                       \
+            SG_BLOCK_OF(n, call)                                               \
+    } else {                                                                   \
+        for (int64_t block = 0; block < blocks; ++block)                       \
+            SG_BLOCK_OF(n, call)                                               \
     }
 #else
-#define SG_IN_BLOCKS(n, call)                            \
-    for (int64_t block = 0; block < blocks; ++block)     \
+#define SG_IN_BLOCKS(n, call)                        \
+    for (int64_t block = 0; block < blocks; ++block) \
         SG_BLOCK_OF(n, call)
 #endif
 

@@ -35,7 +35,10 @@
 
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
-enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+#ifndef SG_BLOCK_WORK
+#define SG_BLOCK_WORK 131072
+#endif
+enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
 static const int32_t *sg_threads = &sg_one_thread;
 
@@ -52,18 +55,18 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         call;                                                                          \
     }
 #ifdef _OPENMP
-#define SG_IN_BLOCKS(n, call)                                                                              \
-    if (blocks > 1 && *sg_threads > 1) {                                                                   \
-        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
-        for (int64_t block = 0; block < blocks; ++block)                                                   \
-            SG_BLOCK_OF(n, call)                                                                           \
-    } else {                                                                                               \
-        for (int64_t block = 0; block < blocks; ++block)                                                   \
-            SG_BLOCK_OF(n, call)                                                                           \
+#define SG_IN_BLOCKS(n, call)                                                  \
+    if (blocks > 1 && *sg_threads > 1) {                                       \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)") \
+        for (int64_t block = 0; block < blocks; ++block)                       \
+            SG_BLOCK_OF(n, call)                                               \
+    } else {                                                                   \
+        for (int64_t block = 0; block < blocks; ++block)                       \
+            SG_BLOCK_OF(n, call)                                               \
     }
 #else
-#define SG_IN_BLOCKS(n, call)                            \
-    for (int64_t block = 0; block < blocks; ++block)     \
+#define SG_IN_BLOCKS(n, call)                        \
+    for (int64_t block = 0; block < blocks; ++block) \
         SG_BLOCK_OF(n, call)
 #endif
 
@@ -181,8 +184,45 @@ typedef void (*sg_sgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, float, const floa
                            const float *, SG_BLAS_INT, float, float *, SG_BLAS_INT);
 typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const double *, SG_BLAS_INT,
                            const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
-static void *sg_blas[4];
+static void *sg_blas[4 + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+#define SG_ANY_BORDERS ((void *)2)
+
+/* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
+#ifdef _OPENMP
+#define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= 4194304)
+#define SG_IN_PARTS _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
+#else
+#define SG_IN_PARTS
+#endif
+
+/* sg_gemm_f32 by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
+   of threads. So either it does not depend on borders, apart from columns left over, or the parts are fixed. */
+static void sg_large_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                             const float *b, float beta, float *c)
+{
+    sg_sgemm_t gemm;
+    memcpy(&gemm, &sg_blas[0], sizeof gemm);
+    const double work = (double)m * (double)n * (double)k;
+    const bool by_rows = m >= n, split = sg_blas[4] && work >= 2.0 * 4194304;
+    const int64_t side = by_rows ? m : n, even = split && !by_rows ? n / 1 * 1 : side;
+    int64_t parts = split ? (sg_blas[4] == SG_ANY_BORDERS ? *sg_threads : 4) : 1;
+    if (work / 4194304 < (double)parts)
+        parts = split ? (int64_t)(work / 4194304) : 1;
+    if (even / 48 < parts)
+        parts = even < 48 ? 1 : even / 48;
+    SG_IN_PARTS
+    for (int64_t part = 0; part < parts + (even < side); ++part) {
+        const int64_t first = part < parts ? even * part / parts / 48 * 48 : even;
+        const int64_t next = part + 1 < parts ? even * (part + 1) / parts / 48 * 48 : even;
+        const int64_t length = (part < parts ? next : side) - first;
+        const int64_t row = by_rows ? first : 0, column = by_rows ? 0 : first;
+        gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS,
+             (SG_BLAS_INT)(by_rows ? length : m), (SG_BLAS_INT)(by_rows ? n : length), (SG_BLAS_INT)k, alpha,
+             a + row * (ta ? 1 : k), (SG_BLAS_INT)(ta ? m : k), b + column * (tb ? k : 1), (SG_BLAS_INT)(tb ? k : n),
+             beta, c + row * n + column, (SG_BLAS_INT)n);
+    }
+}
 
 /* c = beta c + alpha op(a) op(b), where op(a) is m x k, op(b) k x n and c m x n; op transposes where told to. */
 static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, const float *b,
@@ -191,11 +231,7 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
     if (m == 0 || n == 0)
         return;
     if (sg_blas[0] && k > 0 && (double)m * (double)n * (double)k >= 4096) {
-        sg_sgemm_t gemm;
-        memcpy(&gemm, &sg_blas[0], sizeof gemm);
-        gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m,
-             (SG_BLAS_INT)n, (SG_BLAS_INT)k, alpha, a, (SG_BLAS_INT)(ta ? m : k), b, (SG_BLAS_INT)(tb ? k : n), beta, c,
-             (SG_BLAS_INT)n);
+        sg_large_gemm_f32(ta, tb, m, n, k, alpha, a, b, beta, c);
         return;
     }
     const int64_t a_row = ta ? 1 : k, a_column = ta ? m : 1;
@@ -224,49 +260,36 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
 }
 
 /* all((labels >= -10) & (labels < 10)) : bool ()    test_golden.py:33
-   switch(... < 0, ... + 10, labels.dimshuffle(0, 'x')) : int64 (x_0, 1)    test_golden.py:33
-   6*x_0 operations; 8*x_0 bytes read, 8*x_0 + 1 written */
-SG_KERNEL void compute(const int64_t *restrict labels, bool *restrict t, int64_t *restrict t_7, int64_t x_0)
+   4*x_0 operations; 8*x_0 bytes read, 1 written */
+SG_KERNEL void compute(const int64_t *restrict labels, bool *restrict t, int64_t x_0)
 {
     bool best = true;
     SG_LANES(omp simd reduction(&:best))
     for (int64_t i = 0; i < x_0; ++i) {
         const int64_t labels_2 = labels[i];
         best = best & ((labels_2 >= -10) & (labels_2 < 10));
-        t_7[i] = labels_2 < 0 ? labels_2 + 10 : labels_2;
     }
     t[0] = best;
 }
 
-/* (x @ W)[arange(x.shape[0]), labels] + b[labels] : float32 (x_0,)    test_golden.py:33
-   x_0 operations; 12*x_0 + 4 bytes read, 4*x_0 written */
-SG_KERNEL void compute_2(const int64_t *restrict labels, const float *restrict t_3, const float *restrict b,
-                         float *restrict t_4, int64_t first, int64_t last, int64_t x_0)
-{
-    SG_LANES(omp simd)
-    for (int64_t i = first; i < last; ++i) {
-        const int64_t labels_2 = labels[i];
-        t_4[i] = t_3[(i < 0 ? i + x_0 : i) * 10 + (labels_2 < 0 ? labels_2 + 10 : labels_2)] + b[labels_2 < 0 ? labels_2 + 10 : labels_2];
-    }
-}
-
-/* max(x @ W + b, axis=1) : float32 (x_0,)    test_golden.py:33
-   sum(exp(x @ W + b - max(x @ W + b, axis=1).dimshuffle(0, 'x')), axis=1) : float32 (x_0,)    test_golden.py:33
+/* loss = -(sum(... - ... - log(...)) / float32(x.shape[0])) : float32 ()    test_golden.py:33
    argmax(p, axis=1) : int64 (x_0,)    test_golden.py:36
    switch(switch(..., ..., ...) == arange(10), -1 / ..., 0) - p * (-1 / ...) : float32 (x_0, 10)    test_golden.py:32
    grad_b = sum(switch(switch(..., ..., ...) == ..., -1 / ..., 0) - p * (-1 / ...), axis=0) : float32 (10,)    test_golden.py:32
-   211*x_0 operations; 48*x_0 + 80 bytes read, 56*x_0 + 40 written */
-SG_KERNEL void compute_grad_b(const float *restrict t_3, const float *restrict b, float *restrict t_5,
-                              float *restrict t_6, int64_t *restrict output_1, const int64_t *restrict t_7,
-                              float *restrict t_2, float *restrict grad_b, int64_t x_0)
+   218*x_0 + 3 operations; 12*x_0 + 44 bytes read, 48*x_0 + 44 written */
+SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *restrict t_3, const float *restrict b,
+                                   int64_t *restrict output_1, float *restrict t_2, float *restrict grad_b_of_block,
+                                   double *restrict total_2_of_block, int64_t first, int64_t last, int64_t x_0)
 {
-    float t_12_row[10];
+    float t_13_row[10];
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 10; ++i) {
-        grad_b[i] = 0.0f;
+        grad_b_of_block[i] = 0.0f;
     }
-    for (int64_t i = 0; i < x_0; ++i) {
-        const int64_t t_15 = t_7[i];
+    double total_2 = 0.0;
+    for (int64_t i = first; i < last; ++i) {
+        const int64_t labels_2 = labels[i];
+        const int64_t t_22 = labels_2 < 0 ? labels_2 + 10 : labels_2;
         float best = -INFINITY;
         int32_t nan_seen = 0;
         SG_LANES(omp simd reduction(max:best) reduction(|:nan_seen))
@@ -277,63 +300,57 @@ SG_KERNEL void compute_grad_b(const float *restrict t_3, const float *restrict b
             nan_seen = nan_seen | (int32_t)sg_isnan_f32(term);
         }
         best = nan_seen != 0 ? NAN : best;
-        t_5[i] = best;
         double total = 0.0;
         float part_2 = 0.0f;
         SG_LANES(omp simd reduction(+:part_2))
         for (int64_t j = 0; j < 10; ++j) {
             const float t_9 = t_3[i * 10 + j] + b[j];
-            const float t_12 = sg_exp_f32(t_9 - best);
-            t_12_row[j] = t_12;
-            part_2 += t_12;
+            const float t_13 = sg_exp_f32(t_9 - best);
+            t_13_row[j] = t_13;
+            part_2 += t_13;
         }
         total += (double)part_2;
-        const float t_13 = (float)total;
-        t_6[i] = t_13;
+        const float t_14 = (float)total;
+        total_2 += (double)(t_3[(i < 0 ? i + x_0 : i) * 10 + (labels_2 < 0 ? labels_2 + 10 : labels_2)] + b[labels_2 < 0 ? labels_2 + 10 : labels_2] - best - sg_log_f32(t_14));
         float best_3 = -INFINITY;
         int64_t best_2 = 0;
         for (int64_t j = 0; j < 10; ++j) {
-            const float t_12 = t_12_row[j];
-            const float p = t_12 / t_13;
-            const float t_19 = (t_15 == j ? -1.0f / (float)x_0 : 0.0f) - p * (-1.0f / (float)x_0);
+            const float t_13 = t_13_row[j];
+            const float p = t_13 / t_14;
+            const float t_26 = (t_22 == j ? -1.0f / (float)x_0 : 0.0f) - p * (-1.0f / (float)x_0);
             const float term_2 = p;
             if ((term_2 > best_3) | (sg_isnan_f32(term_2) & !sg_isnan_f32(best_3))) {
                 best_3 = term_2;
                 best_2 = j;
             }
-            t_2[i * 10 + j] = t_19;
-            grad_b[j] += t_19;
+            t_2[i * 10 + j] = t_26;
+            grad_b_of_block[j] += t_26;
         }
         output_1[i] = best_2;
     }
+    total_2_of_block[0] = total_2;
 }
 
-/* loss = -(sum(... - ... - log(...)) / float32(x.shape[0])) : float32 ()    test_golden.py:33
-   4*x_0 + 3 operations; 12*x_0 bytes read, 4 written */
-SG_KERNEL void compute_loss(const float *restrict t_4, const float *restrict t_5, const float *restrict t_6,
-                            double *restrict total_of_block, int64_t first, int64_t last)
+/* What compute_loss_grad_b leaves to do when all blocks are done. */
+SG_KERNEL void compute_loss_grad_b_rest(float *restrict loss, float *restrict grad_b,
+                                        double *restrict total_2_of_block, float *restrict grad_b_of_block,
+                                        int64_t blocks, int64_t x_0)
 {
-    double total = 0.0;
-    for (int64_t run = first; run < last; run += 512) {
-        const int64_t end = last - run < 512 ? last : run + 512;
-        float part_2 = 0.0f;
-        SG_LANES(omp simd reduction(+:part_2))
-        for (int64_t i = run; i < end; ++i) {
-            part_2 += t_4[i] - t_5[i] - sg_log_f32(t_6[i]);
-        }
-        total += (double)part_2;
-    }
-    total_of_block[0] = total;
-}
-
-/* What compute_loss leaves to do when all blocks are done. */
-SG_KERNEL void compute_loss_rest(float *restrict loss, double *restrict total_of_block, int64_t blocks, int64_t x_0)
-{
-    double total = 0.0;
+    double total_2 = 0.0;
     for (int64_t block = 0; block < blocks; ++block) {
-        total += total_of_block[block];
+        total_2 += total_2_of_block[block];
     }
-    loss[0] = -((float)total / (float)x_0);
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < 10; ++i) {
+        grad_b[i] = grad_b_of_block[i];
+    }
+    for (int64_t block = 1; block < blocks; ++block) {
+        SG_LANES(omp simd)
+        for (int64_t i = 0; i < 10; ++i) {
+            grad_b[i] += grad_b_of_block[block * 10 + i];
+        }
+    }
+    loss[0] = -((float)total_2 / (float)x_0);
 }
 
 /* b <- b - grad_b * 0.1 : float32 (10,)    test_golden.py:35
@@ -357,10 +374,7 @@ int softmax_step_plan(void *const *arrays, int64_t *sizes)
     const int64_t b_0 = sizes[5];
     (void)arrays;
     const int64_t slot_bytes = (x_0 * 40 + 63) & -64;
-    const int64_t slot = 320 + ((x_0 * 8 + 63) & -64);
-    const int64_t slot_bytes_2 = (x_0 * 4 + 63) & -64;
-    const int64_t slot_2 = slot + slot_bytes * 2;
-    const int64_t workspace_bytes = slot_2 + slot_bytes_2 * 3;
+    const int64_t workspace_bytes = 1600 + slot_bytes * 2;
     /* W.shape[0] is 20 */
     if (!(W_0 == 20))
         return 1;
@@ -377,10 +391,7 @@ int softmax_step_plan(void *const *arrays, int64_t *sizes)
     if (!(x_0 == labels_0))
         return 5;
     sizes[6] = slot_bytes;
-    sizes[7] = slot;
-    sizes[8] = slot_bytes_2;
-    sizes[9] = slot_2;
-    sizes[10] = workspace_bytes;
+    sizes[7] = workspace_bytes;
     return 0;
 }
 
@@ -395,32 +406,22 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     int64_t *output_1 = arrays[5]; /* output, int64 (x_0,) */
     const int64_t x_0 = sizes[0];
     const int64_t slot_bytes = sizes[6];
-    const int64_t slot = sizes[7];
-    const int64_t slot_bytes_2 = sizes[8];
-    const int64_t slot_2 = sizes[9];
     bool *t = workspace;
-    int64_t *t_7 = (int64_t *)((char *)workspace + 320);
-    float *t_3 = (float *)((char *)workspace + slot);
-    float *t_4 = (float *)((char *)workspace + slot_2);
-    float *t_5 = (float *)((char *)workspace + slot_2 + slot_bytes_2);
-    float *t_6 = (float *)((char *)workspace + slot_2 + slot_bytes_2 * 2);
-    float *t_2 = (float *)((char *)workspace + slot + slot_bytes);
+    float *t_3 = (float *)((char *)workspace + 1600);
+    float *t_2 = (float *)((char *)workspace + 1600 + slot_bytes);
     float *grad_b = workspace;
-    double *total_of_block = (double *)((char *)workspace + 64);
-    compute(labels, t, t_7, x_0);
+    double *total_2_of_block = (double *)((char *)workspace + 64);
+    float *grad_b_of_block = (float *)((char *)workspace + 320);
+    compute(labels, t, x_0);
     if (!t[0])
         return 9;
     /* x @ W : float32 (x_0, 10)    test_golden.py:32 */
     sg_gemm_f32(0, 0, x_0, 10, 20, 1.0f, x, W, 0.0f, t_3);
     {
-        const int64_t blocks = sg_blocks(x_0, x_0 * 37);
-        SG_IN_BLOCKS(x_0, compute_2(labels, t_3, b, t_4, first, last, x_0))
-    }
-    compute_grad_b(t_3, b, t_5, t_6, output_1, t_7, t_2, grad_b, x_0);
-    {
-        const int64_t blocks = sg_blocks(x_0, x_0 * 31);
-        SG_IN_BLOCKS(x_0, compute_loss(t_4, t_5, t_6, total_of_block + block, first, last))
-        compute_loss_rest(loss, total_of_block, blocks, x_0);
+        const int64_t blocks = sg_blocks(x_0, x_0 * 590);
+        SG_IN_BLOCKS(x_0, compute_loss_grad_b(labels, t_3, b, output_1, t_2, grad_b_of_block + block * 10,
+                                              total_2_of_block + block, first, last, x_0))
+        compute_loss_grad_b_rest(loss, grad_b, total_2_of_block, grad_b_of_block, blocks, x_0);
     }
     /* W <- 1 * W + -0.1 * (x.T @ (switch(... == ..., -1 / ..., 0) - p * (-1 / ...))) : float32 (20, 10)    test_golden.py:35 */
     sg_gemm_f32(1, 0, 20, 10, x_0, -0.1f, x, t_2, 1.0f, W);
@@ -428,7 +429,8 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     return 0;
 }
 
-/* Receives pointers to sgemm, dgemm, sgemv, dgemv of a CBLAS whose integers are SG_BLAS_INT. */
+/* Receives pointers to sgemm, dgemm, sgemv, dgemv of a CBLAS whose integers are SG_BLAS_INT; and one that is not NULL
+   if a call does all its work on the thread that calls, SG_ANY_BORDERS if its sums do not mind borders. */
 void softmax_step_blas(void *const *functions)
 {
     memcpy(sg_blas, functions, sizeof sg_blas);

@@ -164,3 +164,26 @@ def test_expressions_stay_short_enough_to_read(lowered):
     longest = max(sum(1 for _ in expressions([s])) for s in statements(body) if isinstance(s, (ir.Declare, ir.Store)))
     assert longest < 40
     assert sum(operations(body).values()) <= 3 * 40
+
+
+def streamed(body):
+    return [s.streamed.buffer.name for s in statements(body) if isinstance(s, ir.Runs) and s.streamed]
+
+
+def test_what_only_the_caller_reads_may_go_past_the_caches(lowered):
+    assert streamed(kernel(lowered, [x, v], x * v).body) == ["output_0"]
+    assert streamed(kernel(lowered, [x], T.nnet.softmax(x)).body) == ["output_0"]
+    assert streamed(kernel(lowered, [x], x + 1, T.tanh(x)).body) == []  # two streams at once
+    assert streamed(kernel(lowered, [x], x.sum(axis=0)).body) == []  # added to
+    assert streamed(kernel(lowered, [x], x.T + 1).body) == ["output_0"]
+    small, large = T.TensorType("float64", (1000, 1000))("small"), T.TensorType("float64", (2000, 2000))("large")
+    assert streamed(kernel(lowered, [small], small + 1).body) == []
+    assert streamed(kernel(lowered, [large], large + 1).body) == ["output_0"]
+
+
+def test_what_a_later_step_reads_and_what_is_updated_stays_in_the_caches(lowered):
+    s = sg.shared(np.zeros(3), "s")
+    whole = lowered([x, y], [x + 1, (x + 1) @ y])
+    assert [streamed(k.body) for step in whole.steps for k in step.kernels] == [[]]
+    whole = lowered([v], [], [(s, s + v)])
+    assert [streamed(k.body) for step in whole.steps for k in step.kernels] == [[]]
