@@ -35,7 +35,10 @@
 
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
-enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+#ifndef SG_BLOCK_WORK
+#define SG_BLOCK_WORK 131072
+#endif
+enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
 static const int32_t *sg_threads = &sg_one_thread;
 
@@ -52,18 +55,18 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         call;                                                                          \
     }
 #ifdef _OPENMP
-#define SG_IN_BLOCKS(n, call)                                                                              \
-    if (blocks > 1 && *sg_threads > 1) {                                                                   \
-        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
-        for (int64_t block = 0; block < blocks; ++block)                                                   \
-            SG_BLOCK_OF(n, call)                                                                           \
-    } else {                                                                                               \
-        for (int64_t block = 0; block < blocks; ++block)                                                   \
-            SG_BLOCK_OF(n, call)                                                                           \
+#define SG_IN_BLOCKS(n, call)                                                  \
+    if (blocks > 1 && *sg_threads > 1) {                                       \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)") \
+        for (int64_t block = 0; block < blocks; ++block)                       \
+            SG_BLOCK_OF(n, call)                                               \
+    } else {                                                                   \
+        for (int64_t block = 0; block < blocks; ++block)                       \
+            SG_BLOCK_OF(n, call)                                               \
     }
 #else
-#define SG_IN_BLOCKS(n, call)                            \
-    for (int64_t block = 0; block < blocks; ++block)     \
+#define SG_IN_BLOCKS(n, call)                        \
+    for (int64_t block = 0; block < blocks; ++block) \
         SG_BLOCK_OF(n, call)
 #endif
 
@@ -225,8 +228,17 @@ typedef void (*sg_sgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, float, const floa
                            const float *, SG_BLAS_INT, float, float *, SG_BLAS_INT);
 typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const double *, SG_BLAS_INT,
                            const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
-static void *sg_blas[4];
+static void *sg_blas[4 + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+#define SG_ANY_BORDERS ((void *)2)
+
+/* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
+#ifdef _OPENMP
+#define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= 4194304)
+#define SG_IN_PARTS _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
+#else
+#define SG_IN_PARTS
+#endif
 
 /* y = beta y + alpha op(a) x, where a is stored as m x n. */
 static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const double *a, const double *x, double beta, double *restrict y)
@@ -362,7 +374,8 @@ int minibatch(void *const *arrays, const int64_t *sizes, void *workspace)
     return 0;
 }
 
-/* Receives pointers to sgemm, dgemm, sgemv, dgemv of a CBLAS whose integers are SG_BLAS_INT. */
+/* Receives pointers to sgemm, dgemm, sgemv, dgemv of a CBLAS whose integers are SG_BLAS_INT; and one that is not NULL
+   if a call does all its work on the thread that calls, SG_ANY_BORDERS if its sums do not mind borders. */
 void minibatch_blas(void *const *functions)
 {
     memcpy(sg_blas, functions, sizeof sg_blas);

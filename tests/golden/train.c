@@ -39,7 +39,10 @@
 
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
-enum { SG_MOST_BLOCKS = 32, SG_BLOCK_WORK = 131072 };
+#ifndef SG_BLOCK_WORK
+#define SG_BLOCK_WORK 131072
+#endif
+enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
 static const int32_t *sg_threads = &sg_one_thread;
 
@@ -56,18 +59,18 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         call;                                                                          \
     }
 #ifdef _OPENMP
-#define SG_IN_BLOCKS(n, call)                                                                              \
-    if (blocks > 1 && *sg_threads > 1) {                                                                   \
-        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)")                             \
-        for (int64_t block = 0; block < blocks; ++block)                                                   \
-            SG_BLOCK_OF(n, call)                                                                           \
-    } else {                                                                                               \
-        for (int64_t block = 0; block < blocks; ++block)                                                   \
-            SG_BLOCK_OF(n, call)                                                                           \
+#define SG_IN_BLOCKS(n, call)                                                  \
+    if (blocks > 1 && *sg_threads > 1) {                                       \
+        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)") \
+        for (int64_t block = 0; block < blocks; ++block)                       \
+            SG_BLOCK_OF(n, call)                                               \
+    } else {                                                                   \
+        for (int64_t block = 0; block < blocks; ++block)                       \
+            SG_BLOCK_OF(n, call)                                               \
     }
 #else
-#define SG_IN_BLOCKS(n, call)                            \
-    for (int64_t block = 0; block < blocks; ++block)     \
+#define SG_IN_BLOCKS(n, call)                        \
+    for (int64_t block = 0; block < blocks; ++block) \
         SG_BLOCK_OF(n, call)
 #endif
 
@@ -137,8 +140,45 @@ typedef void (*sg_sgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, float, const floa
                            const float *, SG_BLAS_INT, float, float *, SG_BLAS_INT);
 typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const double *, SG_BLAS_INT,
                            const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
-static void *sg_blas[4];
+static void *sg_blas[4 + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+#define SG_ANY_BORDERS ((void *)2)
+
+/* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
+#ifdef _OPENMP
+#define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= 4194304)
+#define SG_IN_PARTS _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
+#else
+#define SG_IN_PARTS
+#endif
+
+/* sg_gemm_f64 by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
+   of threads. So either it does not depend on borders, apart from columns left over, or the parts are fixed. */
+static void sg_large_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
+                             const double *b, double beta, double *c)
+{
+    sg_dgemm_t gemm;
+    memcpy(&gemm, &sg_blas[1], sizeof gemm);
+    const double work = (double)m * (double)n * (double)k;
+    const bool by_rows = m >= n, split = sg_blas[4] && work >= 2.0 * 4194304;
+    const int64_t side = by_rows ? m : n, even = split && !by_rows ? n / 8 * 8 : side;
+    int64_t parts = split ? (sg_blas[4] == SG_ANY_BORDERS ? *sg_threads : 4) : 1;
+    if (work / 4194304 < (double)parts)
+        parts = split ? (int64_t)(work / 4194304) : 1;
+    if (even / 48 < parts)
+        parts = even < 48 ? 1 : even / 48;
+    SG_IN_PARTS
+    for (int64_t part = 0; part < parts + (even < side); ++part) {
+        const int64_t first = part < parts ? even * part / parts / 48 * 48 : even;
+        const int64_t next = part + 1 < parts ? even * (part + 1) / parts / 48 * 48 : even;
+        const int64_t length = (part < parts ? next : side) - first;
+        const int64_t row = by_rows ? first : 0, column = by_rows ? 0 : first;
+        gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS,
+             (SG_BLAS_INT)(by_rows ? length : m), (SG_BLAS_INT)(by_rows ? n : length), (SG_BLAS_INT)k, alpha,
+             a + row * (ta ? 1 : k), (SG_BLAS_INT)(ta ? m : k), b + column * (tb ? k : 1), (SG_BLAS_INT)(tb ? k : n),
+             beta, c + row * n + column, (SG_BLAS_INT)n);
+    }
+}
 
 /* c = beta c + alpha op(a) op(b), where op(a) is m x k, op(b) k x n and c m x n; op transposes where told to. */
 static void sg_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, const double *b,
@@ -147,11 +187,7 @@ static void sg_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
     if (m == 0 || n == 0)
         return;
     if (sg_blas[1] && k > 0 && (double)m * (double)n * (double)k >= 4096) {
-        sg_dgemm_t gemm;
-        memcpy(&gemm, &sg_blas[1], sizeof gemm);
-        gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m,
-             (SG_BLAS_INT)n, (SG_BLAS_INT)k, alpha, a, (SG_BLAS_INT)(ta ? m : k), b, (SG_BLAS_INT)(tb ? k : n), beta, c,
-             (SG_BLAS_INT)n);
+        sg_large_gemm_f64(ta, tb, m, n, k, alpha, a, b, beta, c);
         return;
     }
     const int64_t a_row = ta ? 1 : k, a_column = ta ? m : 1;
@@ -349,7 +385,8 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
     return 0;
 }
 
-/* Receives pointers to sgemm, dgemm, sgemv, dgemv of a CBLAS whose integers are SG_BLAS_INT. */
+/* Receives pointers to sgemm, dgemm, sgemv, dgemv of a CBLAS whose integers are SG_BLAS_INT; and one that is not NULL
+   if a call does all its work on the thread that calls, SG_ANY_BORDERS if its sums do not mind borders. */
 void train_blas(void *const *functions)
 {
     memcpy(sg_blas, functions, sizeof sg_blas);
