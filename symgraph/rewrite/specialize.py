@@ -177,6 +177,28 @@ def accumulate_product(node: Apply, graph: Graph) -> Variable | None:
     return None
 
 
+@rule(on=(add, sub), why="one pass over the matrix instead of three")
+def accumulate_again(node: Apply, graph: Graph) -> Variable | None:
+    """gamma * (beta * c + alpha * (a @ b)) + delta * c is (gamma * beta + delta) * c + gamma * alpha * (a @ b).
+
+    Such is a step of gradient descent where the cost has the squares of the weights.
+    """
+    parts = terms(node.output)
+    if len(parts) != 2:
+        return None
+    for (x, x_negative), (y, y_negative) in (parts, parts[::-1]):
+        scaled, summand = _scaled(x, x_negative), _scaled(y, y_negative)
+        if scaled is None or summand is None:
+            continue
+        (gamma, product_), (delta, c) = scaled, summand
+        if product_.owner is None or not _is_product(product_, (Gemm,)) or not graph.used_once(product_):
+            continue
+        start, alpha, a, b, beta = product_.owner.inputs
+        if start is c and c.owner is None:
+            return Gemm()(c, _times(gamma, alpha), a, b, _times(gamma, beta) + delta)
+    return None
+
+
 def _scaled(x: Variable, negative: bool) -> tuple[Variable, Variable] | None:
     """(factor, y) with x = factor * y, where the factor is a scalar and y has no scalar factors."""
     whole = product(x)
@@ -290,4 +312,7 @@ def _is_negation(x: Variable, y: Variable) -> bool:
     return isinstance(c, Constant) and isinstance(d, Constant) and np.array_equal(c.data, -d.data)
 
 
-FINISH = (derivative_of_sigmoid, accumulate_product, power_as_products, divide_by_power_of_two, add_negative, split_sum)
+FINISH = (
+    derivative_of_sigmoid, accumulate_product, accumulate_again, power_as_products, divide_by_power_of_two, add_negative,
+    split_sum,
+)  # fmt: skip

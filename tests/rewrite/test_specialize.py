@@ -142,6 +142,9 @@ ACCUMULATED = {
     "c + (a @ b) / s": lambda a, b, c, s, t: c + dot(a, b) / s,
     "t * c - s * (a @ b)": lambda a, b, c, s, t: t * c - s * dot(a, b),
     "0.9 * c - (0.1 * s) * (a @ b) / t": lambda a, b, c, s, t: 0.9 * c - (0.1 * s) * dot(a, b) / t,
+    "c - 0.1 * (0.2 * c + a @ b)": lambda a, b, c, s, t: c - 0.1 * (0.2 * c + dot(a, b)),
+    "s * (c - t * (a @ b)) - 2 * c": lambda a, b, c, s, t: s * (c - t * dot(a, b)) - 2 * c,
+    "c + (a @ b + c)": lambda a, b, c, s, t: c + (dot(a, b) + c),
 }  # fmt: skip
 
 
@@ -193,6 +196,20 @@ def test_the_update_of_a_weight_matrix_is_one_gemm(var):
     cost = ((dot(x, w) - y) ** 2).mean()
     (update,) = rewrite([w - 0.1 * grad(cost, w)]).outputs
     assert update.owner.op == Gemm() and update.owner.inputs[0] is w
+
+
+def test_a_cost_with_squares_of_weights_leaves_the_update_one_gemm(var):
+    x, y = var("float64", 2), var("float64", 2)
+    w = shared(RNG.normal(size=(3, 2)), "w")
+    cost = ((dot(x, w) - y) ** 2).sum() + 0.001 * (w**2).sum()
+    (update,) = rewrite([w - 0.1 * grad(cost, w)]).outputs
+    assert update.owner.op == Gemm() and update.owner.inputs[0] is w and not any(x.owner for x in update.owner.inputs[4:])
+
+
+def test_a_product_that_is_wanted_itself_is_not_taken_into_another(matrices, check):
+    a, b, c, *_, values = matrices
+    inner = 0.2 * c + dot(a, b)
+    assert ops(*check([inner, c - 0.1 * inner], values).outputs).count(Gemm) == 1
 
 
 def test_integer_products_are_left_alone(var, check):
