@@ -313,6 +313,6 @@ def _is_negation(x: Variable, y: Variable) -> bool:
 
 
 FINISH = (
-    derivative_of_sigmoid, accumulate_product, accumulate_again, power_as_products, divide_by_power_of_two, add_negative,
-    split_sum,
+    derivative_of_sigmoid, accumulate_product, accumulate_again, power_as_products, divide_by_power_of_two,
+    add_negative, split_sum,
 )  # fmt: skip

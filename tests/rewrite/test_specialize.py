@@ -203,7 +203,7 @@ def test_a_cost_with_squares_of_weights_leaves_the_update_one_gemm(var):
     w = shared(RNG.normal(size=(3, 2)), "w")
     cost = ((dot(x, w) - y) ** 2).sum() + 0.001 * (w**2).sum()
     (update,) = rewrite([w - 0.1 * grad(cost, w)]).outputs
-    assert update.owner.op == Gemm() and update.owner.inputs[0] is w and not any(x.owner for x in update.owner.inputs[4:])
+    assert update.owner.op == Gemm() and update.owner.inputs[0] is w and update.owner.inputs[4].owner is None
 
 
 def test_a_product_that_is_wanted_itself_is_not_taken_into_another(matrices, check):
