@@ -18,7 +18,7 @@ from symgraph.lower.program import Lowered
 PLANS_KEPT = 64  # of the shapes called with lately
 ALIGNMENT = 64
 MOST_ARRAYS = 4096  # that the extension module takes, which keeps what it needs for a call on the stack
-PER_OPERATION, PER_BYTE = 0.5, 0.05  # nanoseconds, to tell long calls from short ones
+PER_OPERATION, PER_BYTE = 0.1, 0.02  # nanoseconds, to tell long calls from short ones
 
 Shapes = tuple[tuple[int, ...], ...]
 

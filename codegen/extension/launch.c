@@ -242,7 +242,7 @@ static Outcome make_results(Program *p, const int64_t *sizes, void **arrays, PyO
     PyObject *usual = NULL;
     *large = kept > 0;
     if (*large) {
-        shrink(p->pool, (size_t)kept);
+        set_limit(p->pool, (size_t)kept);
         usual = PyDataMem_SetHandler(p->handler);
         if (usual == NULL)
             return ERROR;

@@ -63,14 +63,21 @@ typedef struct {
     size_t kept, limit; /* bytes */
 } Pool;
 
-static void shrink(Pool *pool, size_t limit)
+/* Give back the oldest blocks until the others take no more than `most`. */
+static void shrink(Pool *pool, size_t most)
+{
+    while (pool->kept > most) {
+        pool->kept -= pool->blocks[0].size;
+        free(pool->blocks[0].memory);
+        pool->count -= 1;
+        memmove(pool->blocks, pool->blocks + 1, (size_t)pool->count * sizeof *pool->blocks);
+    }
+}
+
+static void set_limit(Pool *pool, size_t limit)
 {
     pool->limit = limit;
-    while (pool->count && pool->kept > limit) {
-        const Block block = pool->blocks[--pool->count];
-        pool->kept -= block.size;
-        free(block.memory);
-    }
+    shrink(pool, limit);
 }
 
 static void *pool_malloc(void *context, size_t size)
@@ -79,7 +86,8 @@ static void *pool_malloc(void *context, size_t size)
     for (int k = pool->count - 1; k >= 0; --k)
         if (pool->blocks[k].size == size) {
             void *memory = pool->blocks[k].memory;
-            pool->blocks[k] = pool->blocks[--pool->count];
+            pool->count -= 1;
+            memmove(pool->blocks + k, pool->blocks + k + 1, (size_t)(pool->count - k) * sizeof *pool->blocks);
             pool->kept -= size;
             return memory;
         }
@@ -89,10 +97,13 @@ static void *pool_malloc(void *context, size_t size)
 static void pool_free(void *context, void *memory, size_t size)
 {
     Pool *pool = context;
-    if (memory == NULL || size < RECYCLED || pool->count == BLOCKS_KEPT || pool->kept + size > pool->limit) {
+    if (memory == NULL || size < RECYCLED || size > pool->limit) {
         free(memory);
         return;
     }
+    shrink(pool, pool->limit - size);
+    if (pool->count == BLOCKS_KEPT)
+        shrink(pool, pool->kept - 1);
     pool->blocks[pool->count++] = (Block){memory, size};
     pool->kept += size;
 }
@@ -112,7 +123,7 @@ static void *pool_realloc(void *context, void *memory, size_t size)
 static void pool_end(PyObject *capsule) /* the program has gone, and all its results */
 {
     Pool *pool = PyCapsule_GetPointer(capsule, "mem_handler");
-    shrink(pool, 0);
+    set_limit(pool, 0);
     free(pool);
 }
 

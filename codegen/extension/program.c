@@ -160,7 +160,7 @@ static void program_dealloc(PyObject *self)
     Py_XDECREF(p->kept);
     free(p->workspace);
     if (p->handler != NULL)
-        shrink(p->pool, 0);
+        set_limit(p->pool, 0);
     Py_XDECREF(p->handler);
     Py_TYPE(self)->tp_free(self);
 }
