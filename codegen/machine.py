@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from codegen.blas import Blas
 from codegen.cache import Cache
@@ -89,12 +90,18 @@ class Machine:
 
     bandwidth: bytes a second through memory, of a loop that reads two arrays and writes one
     arithmetic: float64 operations a second in vector registers
-    product: float64 operations a second of a matrix product by BLAS, with the threads it takes; 0 without one
+    product, product_single: operations a second of a matrix product by BLAS, float64 and float32, with the threads it
+        takes, which for our own copy is one; 0 without a BLAS
     """
 
     bandwidth: float
     arithmetic: float
     product: float
+    product_single: float
+
+    def fastest(self, single: bool) -> float:
+        """Operations a second that nothing exceeds, in float32 if `single` and otherwise in float64."""
+        return max(2 * self.arithmetic, self.product_single) if single else max(self.arithmetic, self.product)
 
 
 def measure(toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Machine:
@@ -102,11 +109,11 @@ def measure(toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Machine:
 
     Raises CompileError, NoCompiler or CacheRefused, as `load` does.
     """
-    key = digest(repr((_SOURCE, toolchain.identity, blas and blas.name)).encode())[:16]
+    key = digest(repr((_SOURCE, toolchain.identity, blas and (blas.path, blas.name, blas.serial))).encode())[:16]
     memory = cache.directory / f"machine-{key}.json"
     try:
         known = json.loads(memory.read_text())
-        return Machine(*(float(known[name]) for name in ("bandwidth", "arithmetic", "product")))
+        return Machine(*(float(known[field.name]) for field in fields(Machine)))
     except (OSError, ValueError, KeyError, TypeError):
         machine = _measure(toolchain, cache, blas)
         memory.write_text(json.dumps(asdict(machine)))
@@ -120,19 +127,21 @@ def _measure(toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Machine:
     arrays = [ffi.new("double[]", ELEMENTS) for _ in range(3)]
     pointers = ffi.new("void *[]", [results, *arrays])
     module.run(pointers, ffi.new("int64_t[]", [ELEMENTS]), ffi.NULL)
-    return Machine(results[0], results[1], _product_rate(blas, ffi) if blas is not None else 0.0)
+    products = [_product_rate(blas, ffi, *kind) if blas is not None else 0.0
+                for kind in (("dgemm", "double"), ("sgemm", "float"))]  # fmt: skip
+    return Machine(results[0], results[1], *products)
 
 
-def _product_rate(blas: Blas, ffi: object) -> float:
+def _product_rate(blas: Blas, ffi: Any, function: str, real: str) -> float:
     from time import perf_counter
 
     n = 768
     integer = blas.integer
-    matrix = f"double *, {integer}"
+    matrix = f"{real} *, {integer}"
     flags, lengths = "int, int, int", ", ".join([integer] * 3)
-    signature = f"void(*)({flags}, {lengths}, double, {matrix}, {matrix}, double, {matrix})"
-    gemm = ffi.cast(signature, blas.addresses["dgemm"])  # type: ignore[attr-defined]
-    a, b, c = (ffi.new("double[]", n * n) for _ in range(3))  # type: ignore[attr-defined]
+    signature = f"void(*)({flags}, {lengths}, {real}, {matrix}, {matrix}, {real}, {matrix})"
+    gemm = ffi.cast(signature, blas.addresses[function])
+    a, b, c = (ffi.new(f"{real}[]", n * n) for _ in range(3))
     best = float("inf")
     for _ in range(4):
         start = perf_counter()

@@ -59,13 +59,17 @@ class CostReport:
 
 @dataclass(frozen=True)
 class Timing:
-    """The time of one step: seconds in all calls, and what it did in one call at the sizes of the last."""
+    """The time of one step: seconds in all calls, and what it did in one call at the sizes of the last.
+
+    single: no result is float64, so that the limit is that of float32
+    """
 
     name: str
     lines: tuple[str, ...]
     seconds: float
     operations: int
     bytes: int
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,10 @@ class Profile:
         lines: dict[str, Timing] = {}
         for t in self.timings:
             for line in t.lines:
-                old, share = lines.get(line, Timing(line, (), 0.0, 0, 0)), len(t.lines)
+                old, share = lines.get(line, Timing(line, (), 0.0, 0, 0, t.single)), len(t.lines)
                 operations, moved = old.operations + t.operations // share, old.bytes + t.bytes // share
-                lines[line] = Timing(line, (), old.seconds + t.seconds / share, operations, moved)
+                single = old.single and t.single
+                lines[line] = Timing(line, (), old.seconds + t.seconds / share, operations, moved, single)
         return sorted(lines.values(), key=lambda t: -t.seconds)
 
     def __str__(self) -> str:
@@ -120,8 +125,7 @@ class Profile:
         if not t.seconds:
             return "", "", ""
         operations, moved = self.calls * t.operations / t.seconds, self.calls * t.bytes / t.seconds
-        fastest = max(self.machine.arithmetic, self.machine.product)
-        share = max(operations / fastest, moved / self.machine.bandwidth)
+        share = max(operations / self.machine.fastest(t.single), moved / self.machine.bandwidth)
         return f"{operations / 1e9:.2f}", f"{moved / 1e9:.2f}", f"{100 * share:.0f} %"
 
 
@@ -133,7 +137,8 @@ def profile(
     for step, spent in zip(steps, seconds, strict=True):
         lines = tuple(dict.fromkeys(str(x.origin) for x in step.made))
         moved = step.cost.read(sizes) + step.cost.written(sizes)
-        timings.append(Timing(step.name, lines, spent, step.cost.operations(sizes), moved))
+        single = not any(x.dtype == "float64" for x in step.made)
+        timings.append(Timing(step.name, lines, spent, step.cost.operations(sizes), moved, single))
     return Profile(name, calls, tuple(timings), machine)
 
 

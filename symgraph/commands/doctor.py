@@ -21,10 +21,11 @@ from codegen.blas import Blas
 from codegen.cache import Cache
 from codegen.errors import CacheRefused, CompileError, NoCompiler
 from codegen.machine import measure
+from codegen.private_blas import measured
 from codegen.toolchain import Toolchain, find_toolchain
 from symgraph.commands.cache import open_cache
 from symgraph.commands.sizes import duration, in_bytes, rate
-from symgraph.compiler import default_blas
+from symgraph.compiler import default_blas, default_private_blas
 from symgraph.function import Function
 from symgraph.graph.types import TensorType
 from symgraph.ops.elementary import exp
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     _versions(found)
     cache = _cache(found, options)
     toolchain = _compiler(found, options, cache)
-    blas = _blas(found)
+    blas = _blas(found, cache)
     _machine(found, toolchain, cache, blas)
     if toolchain is not None:
         _trial(found, options)
@@ -138,16 +139,22 @@ def _announced(toolchain: Toolchain) -> Iterator[str]:
     yield from done.stdout.splitlines()[:1]
 
 
-def _blas(found: Findings) -> Blas | None:
+def _blas(found: Findings, cache: Cache | None) -> Blas | None:
+    """The BLAS that functions call: our own copy where there can be one."""
     blas = default_blas()
     if blas is None:
         found.add("BLAS", "none: matrix products run as loops")
         wheel = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --only-binary=:all: numpy"
         found.advice.append(f"no BLAS was found, and large matrix products are slow; numpy's wheel brings one: {wheel}")
         return None
-    width = {"int32_t": 32, "int64_t": 64}[blas.integer]
-    found.add("BLAS", blas.name, blas.path, f"{width}-bit integers")
-    return blas
+    ours = default_private_blas(cache)() if cache is not None else blas
+    width = {"int32_t": 32, "int64_t": 64}[ours.integer]
+    whose = "a copy of our own, on our threads" if ours.serial else "with threads of its own"
+    found.add("BLAS", ours.name, ours.path, f"{width}-bit integers, {whose}")
+    for k, kernels in enumerate(measured(blas, cache) if cache is not None else ()):
+        rates = f"{rate(kernels.single, 'FLOP')} in float32, {rate(kernels.double, 'FLOP')} in float64"
+        found.add("", f"{kernels.name}: {rates} on one core{'' if k else ', chosen'}")
+    return ours
 
 
 def _machine(found: Findings, toolchain: Toolchain | None, cache: Cache | None, blas: Blas | None) -> None:
@@ -162,9 +169,10 @@ def _machine(found: Findings, toolchain: Toolchain | None, cache: Cache | None, 
     except (CompileError, NoCompiler, CacheRefused, OSError) as error:
         found.problems.append(str(error))
         return
-    product = f"; matrix product by BLAS {rate(rates.product, 'FLOP')}" if blas is not None else ""
-    core = f"memory {rate(rates.bandwidth, 'B')}, one core's arithmetic {rate(rates.arithmetic, 'FLOP')}"
-    found.add("measured", f"{core}{product} in float64")
+    core = f"memory {rate(rates.bandwidth, 'B')}, one core's arithmetic {rate(rates.arithmetic, 'FLOP')} in float64"
+    products = f"{rate(rates.product_single, 'FLOP')} in float32, {rate(rates.product, 'FLOP')} in float64"
+    whose = " on one core" if blas is not None and blas.serial else ""
+    found.add("measured", core, *([f"matrix product by BLAS {products}{whose}"] if blas is not None else []))
 
 
 def _trial(found: Findings, options: Options) -> None:

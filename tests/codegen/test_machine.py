@@ -24,7 +24,8 @@ def tools(tmp_path):
 def test_rates_are_those_of_a_computer_and_are_remembered(tools):
     found = measure(*tools, find_blas())
     assert 1e8 < found.bandwidth < 1e13 and 1e8 < found.arithmetic < 1e13
-    assert found.product == 0 or 1e8 < found.product < 1e14
+    assert found.product == found.product_single == 0 or 1e8 < min(found.product, found.product_single) < 1e14
+    assert found.fastest(single=True) >= 2 * found.arithmetic and found.fastest(single=False) >= found.product
     assert measure(*tools, find_blas()) == found
 
 
