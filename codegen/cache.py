@@ -131,7 +131,7 @@ class Cache:
         return (status.st_size, status.st_mtime_ns) if _is_ours(status) else None
 
     def install_copy(self, source: Path, place: Path) -> None:
-        """Put a copy of a file into the directory, where it is found whole or not at all, even after a power cut."""
+        """Put a copy of a file into the directory, where it is found whole or not at all."""
         self._install_written(place, lambda draft: draft.writelines(_pieces(source)))
 
     def install_text(self, text: str, place: Path) -> None:
@@ -146,8 +146,6 @@ class Cache:
             draft = Path(folder) / place.name
             with open(draft, "wb") as file:
                 write(file)
-                file.flush()
-                os.fsync(file.fileno())
             _install(draft, place)
 
     def _files(self) -> list[tuple[Path, str]]:
