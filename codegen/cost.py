@@ -95,6 +95,7 @@ class _Meter:
         self.operations = ZERO
         self.read: dict[tuple[str, str], Polynomial] = {}
         self.written: dict[tuple[str, str], Polynomial] = {}
+        self.stored: set[tuple[ir.Buffer, ir.Expr]] = set()  # what is read there is in the cache still
 
     def total(self, small: Container[str]) -> Cost:
         return Cost(self.operations, _bytes(self.read, small), _bytes(self.written, small))
@@ -133,6 +134,7 @@ class _Meter:
                             self._expression(operand, loops, times)
                     if isinstance(stmt, ir.Store):
                         _note(self.written, stmt.buffer, _distinct(stmt.offset, loops))
+                        self.stored.add((stmt.buffer, stmt.offset))
 
     def _expression(self, e: ir.Expr, loops: Loops, times: Polynomial) -> None:
         stack = [e]
@@ -140,7 +142,8 @@ class _Meter:
             part = stack.pop()
             match part:
                 case ir.Load(_, buffer, place):
-                    _note(self.read, buffer, _distinct(place, loops))
+                    if (buffer, place) not in self.stored:
+                        _note(self.read, buffer, _distinct(place, loops))
                     stack.extend(inner for inner in walk(place) if isinstance(inner, ir.Load))
                 case ir.Operation(_, _, args):
                     self.operations += times

@@ -136,6 +136,7 @@ class _NestBuilder:
         self.kept: dict[Value, Kept] = {}
         self.passes: list[int] = []  # the pass that is being put together, and those around it
         self.seen_in: dict[Value, list[tuple[int, ...]]] = {}  # the passes that each value is computed in
+        self.done_in: dict[Sink, tuple[int, ...]] = {}
         self.flat = len(region.domain) > 1 and self._is_flat()
         self.extents = [elements.size(n) for n in region.domain]
         if self.flat:
@@ -346,11 +347,19 @@ class _NestBuilder:
                 height[value] = 0
 
     def _keep_rows(self) -> list[ir.Stmt]:
-        """Set up a row for each expensive value that the schedule just made computes in more than one pass."""
+        """Set up a row for each expensive value that the schedule just made computes in more than one pass.
+
+        Where a result of the same form is written at the end, its memory serves until then.
+        """
         rows: list[ir.Stmt] = []
         for value, places in self.seen_in.items():
             calls = {e.name for e in walk(value.expr) if isinstance(e, ir.Operation)}
             if len(places) < 2 or calls.isdisjoint(EXPENSIVE):
+                continue
+            result = self._written_after(value, places[-1])
+            if result is not None:
+                self.kept[value] = Kept(result.buffer, result.offset)
+                value.uses += 1
                 continue
             shared = min(_common(places[0], other) for other in places[1:])
             extents = self.extents[shared : value.depth]
@@ -366,6 +375,17 @@ class _NestBuilder:
                 value.uses += 1
                 rows.append(ir.LocalArray(array, count))
         return rows
+
+    def _written_after(self, value: Value, last: tuple[int, ...]) -> Write | None:
+        """A store of one number for each of the same dtype, not before the last pass, to memory that nothing reads."""
+        busy = {v.expr.buffer for v in self.loads.values() if isinstance(v.expr, ir.Load)}
+        busy |= {kept.array for kept in self.kept.values()}
+        for sink in self.sinks:
+            if not isinstance(sink, Write) or sink.kind or sink.buffer in busy or self.done_in[sink] < last:
+                continue
+            if (sink.depth, sink.buffer.dtype) == (value.depth, value.expr.dtype):
+                return sink
+        return None
 
     def _ends_in_place(self, load: Value, last_user: Mapping[Value, Value | Sink]) -> bool:
         """Whether a loaded element is used only in the expression that is stored in its place."""
@@ -395,6 +415,7 @@ class _NestBuilder:
                         out += [*self._line(value), *self._declared(value)]
             here = [s for s in sinks if s.depth == depth and all(n in visible for n in s.needs)]
             for sink in here:
+                self.done_in[sink] = tuple(self.passes)
                 work = [*self._line(sink), *self._do(sink)]
                 if isinstance(sink, Accumulation) and sink.complete == depth:  # over no loops at all
                     work = [*start(sink), *work, *finish(sink)]
@@ -408,14 +429,19 @@ class _NestBuilder:
                 self.passes.append(self._next())
                 body = tuple(self._schedule(depth + 1, ready, visible))
                 self.passes.pop()
-                lasting = {b.name: self._count(self.shapes.of(x)) for x, b in self.buffers.items() if x in self.lasting}
-                out.append(loop(depth, self.extents[depth], body, ready, self.names, lasting))
+                out.append(loop(depth, self.extents[depth], body, ready, self.names, self._unread()))
                 out += [stmt for sink in finished for stmt in finish(sink)]
                 visible.update(finished)
             handled = {*here, *ready}
             assert handled, "a nest whose parts wait for each other"
             sinks = [s for s in sinks if s not in handled]
         return out
+
+    def _unread(self) -> dict[str, ir.Expr]:
+        """The arrays that nothing reads before the caller does, and how many elements each has."""
+        rows = {kept.array for kept in self.kept.values()}
+        found = {x: b for x, b in self.buffers.items() if x in self.lasting and b not in rows}
+        return {b.name: self._count(self.shapes.of(x)) for x, b in found.items()}
 
     def _needs(self, value: Value) -> list[Value | Accumulation]:
         """What must be known to have a value: nothing, if an earlier pass kept it."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.creation import Arange
-from symgraph.ops.elementary import add, eq, mul, neg, power, sigmoid, sqr, sqrt, sub, switch, true_divide
+from symgraph.ops.elementary import add, eq, exp, mul, neg, power, sigmoid, sqr, sqrt, sub, switch, true_divide
 from symgraph.ops.elementwise import Elementwise, cast
 from symgraph.ops.gather import Places, Scatter, Take, counted
 from symgraph.ops.layout import length
@@ -20,7 +20,8 @@ from symgraph.ops.linalg import Dot, Gemm
 from symgraph.ops.reduce import Sum
 from symgraph.rewrite.layouts import count_to, extent, is_zero, of_shape
 from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
-from symgraph.rewrite.products import elementwise, product, terms
+from symgraph.rewrite.products import elementwise, product, summed_axis, terms
+from symgraph.rewrite.stabilize import less_its_largest
 
 CELLS = Places((0, 1))  # x[i, j]
 LEADING = Places((0,))  # x[i]
@@ -267,6 +268,17 @@ def divide_by_power_of_two(node: Apply, graph: Graph) -> Variable | None:
     return x * as_variable(inverse) if np.isfinite(inverse) and abs(inverse) >= np.finfo(y.dtype).tiny else None
 
 
+@rule(on=true_divide, why="one quotient for a row, not for each element")
+def softmax_by_product(node: Apply, graph: Graph) -> Variable | None:
+    """e / sum(e) with e = exp(x - max(x)): one rounding more. The sum is at least 1 or NaN, so nothing overflows."""
+    e, total = node.inputs
+    inner = elementwise(e)
+    if inner is None or inner.op.function is not exp:  # type: ignore[attr-defined]
+        return None
+    axis = summed_axis(total, e)
+    return e * (1 / total) if axis is not None and less_its_largest(inner.inputs[0], (axis,)) is not None else None
+
+
 @rule(on=add, why="shorter")
 def add_negative(node: Apply, graph: Graph) -> Variable | None:
     x, y = node.inputs
@@ -313,6 +325,6 @@ def _is_negation(x: Variable, y: Variable) -> bool:
 
 
 FINISH = (
-    derivative_of_sigmoid, accumulate_product, accumulate_again, power_as_products, divide_by_power_of_two,
-    add_negative, split_sum,
+    softmax_by_product, derivative_of_sigmoid, accumulate_product, accumulate_again, power_as_products,
+    divide_by_power_of_two, add_negative, split_sum,
 )  # fmt: skip

@@ -166,13 +166,15 @@ def test_expressions_stay_short_enough_to_read(lowered):
     assert sum(operations(body).values()) <= 3 * 40
 
 
+
 def streamed(body):
     return [s.streamed.buffer.name for s in statements(body) if isinstance(s, ir.Runs) and s.streamed]
 
 
 def test_what_only_the_caller_reads_may_go_past_the_caches(lowered):
     assert streamed(kernel(lowered, [x, v], x * v).body) == ["output_0"]
-    assert streamed(kernel(lowered, [x], T.nnet.softmax(x)).body) == ["output_0"]
+    assert streamed(kernel(lowered, [x], x / x.sum(axis=1, keepdims=True)).body) == ["output_0"]
+    assert streamed(kernel(lowered, [x], T.nnet.softmax(x)).body) == []  # it keeps the exponentials of a row
     assert streamed(kernel(lowered, [x], x + 1, T.tanh(x)).body) == []  # two streams at once
     assert streamed(kernel(lowered, [x], x.sum(axis=0)).body) == []  # added to
     assert streamed(kernel(lowered, [x], x.T + 1).body) == ["output_0"]
@@ -187,3 +189,55 @@ def test_what_a_later_step_reads_and_what_is_updated_stays_in_the_caches(lowered
     assert [streamed(k.body) for step in whole.steps for k in step.kernels] == [[]]
     whole = lowered([v], [], [(s, s + v)])
     assert [streamed(k.body) for step in whole.steps for k in step.kernels] == [[]]
+
+p, hill = T.nnet.softmax(x), T.tanh(x) ** 2
+ROWS = {
+    "softmax": [p],
+    "what is made of softmax": [p * (y - (y * p).sum(axis=1, keepdims=True))],
+    "softmax and its logarithm": [p, T.log_softmax(x)],
+    "two results, kept in the second": [hill.sum(axis=1), hill / hill.sum(axis=1, keepdims=True)],
+    "three passes": [hill + hill.max(axis=1, keepdims=True) / (1 + hill.sum(axis=1, keepdims=True))],
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_rows_of_unknown_length_are_kept_in_what_is_written_last(lowered, case):
+    """The function is written once, for each element of a row; numbers at the extremes stay what they are."""
+    outputs = ROWS[case]
+    inputs = [x, y] if "made of" in case else [x]
+    made = kernel(lowered, inputs, *outputs)
+    counts = operations(made.body)
+    assert counts.get("exp", 0) + counts.get("tanh", 0) == 1
+    assert not any(isinstance(s, ir.LocalArray) for s in made.body)
+    f, reference = sg.function(inputs, outputs), sg.function(inputs, outputs, mode="numpy")
+    inf, nan = np.inf, np.nan
+    extremes = np.array([[0, 1000, -500], [-inf, -inf, -inf], [inf, 1, 2], [nan, 1, 2], [-inf, 3, 3], [-0.0, 0, 0]])
+    for X in (rng.normal(size=(7, 1000)), rng.normal(size=(3, 1)), np.zeros((0, 3)), extremes):
+        Y = rng.normal(size=X.shape)
+        for got, expected in zip(f(*[X, Y][: len(inputs)]), reference(*[X, Y][: len(inputs)]), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-300)
+
+
+def test_a_row_is_not_kept_where_it_would_be_read(lowered):
+    """The memory of a state that is read, of another dtype, or written before the last pass."""
+    s = sg.shared(rng.normal(size=(3, 5)), "s")
+    e = T.exp(s)
+    old = s.get_value()
+    f = sg.function([], [s.sum()], updates=[(s, e / e.sum(axis=1, keepdims=True) + s)])
+    f()
+    np.testing.assert_allclose(s.get_value(), np.exp(old) / np.exp(old).sum(axis=1, keepdims=True) + old, rtol=1e-12)
+    e = T.exp(x)
+    rounded = (e / e.sum(axis=1, keepdims=True)).astype("float32")
+    assert operations(kernel(lowered, [x], rounded).body)["exp"] == 2
+    early = T.exp(x) * 2
+    late = (e * early.max(axis=1, keepdims=True)).sum(axis=1)
+    X = rng.normal(size=(4, 6))
+    got = sg.function([x], [early, late])(X)
+    np.testing.assert_allclose(got[0], np.exp(X) * 2, rtol=1e-12)
+    np.testing.assert_allclose(got[1], (np.exp(X) * (np.exp(X) * 2).max(axis=1, keepdims=True)).sum(axis=1), rtol=1e-12)
+
+
+def test_what_has_just_been_written_is_not_read_from_memory(lowered):
+    (step,) = lowered([x], [p]).steps
+    assert str(step.cost.read) == "8*x_0*x_1" == str(step.cost.written)
+

@@ -15,6 +15,7 @@ from symgraph.ops.creation import arange, shared, zeros
 from symgraph.ops.elementary import exp, sigmoid, sqr, sqrt, tanh
 from symgraph.ops.gather import Places, Scatter, Take
 from symgraph.ops.linalg import Dot, Gemm, dot
+from symgraph.ops.nn import softmax
 from symgraph.ops.reduce import Sum
 from symgraph.rewrite.pipeline import rewrite
 from symgraph.variants import refine
@@ -330,3 +331,17 @@ def test_zeros_with_elements_added_at_all_rows(var, check):
     y = var("float64", shape=(3,))
     result = check(Scatter(Places((0,)), True)(zeros(3, "float64"), y, as_variable([0, 1, 2])), {y: [1.0, 2.0, 3.0]})
     assert result.outputs == (y,)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_softmax_divides_once_a_row(dtype, axis, var, check):
+    x = var(dtype, 2)
+    inf, nan = np.inf, np.nan
+    values = np.array([[0, 1000, -500], [2, 2, 2], [-inf, -inf, -inf], [inf, 1, inf], [nan, 1, 2], [-inf, 3, 3.5]])
+    result = check(softmax(x, axis=axis), {x: RNG.normal(size=(40, 50)) * 30}, rtol=4 * np.finfo(dtype).eps)
+    (divided,) = (node for node in toposort(result.outputs) if node.op.label == "true_divide")
+    assert divided.inputs[0].ndim == 0, "1 is divided by the sums"
+    for rows in (slice(None), slice(0, 2), slice(2, 3), slice(5, 6)):
+        with np.errstate(all="ignore"):
+            check(softmax(x, axis=axis), {x: values[rows]}, rtol=4 * np.finfo(dtype).eps)
