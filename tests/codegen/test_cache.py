@@ -55,6 +55,15 @@ def test_the_second_time_nothing_is_compiled(cache, toolchain, compiled):
     assert len(compiled) == 1
 
 
+def test_find_compiles_nothing(cache, toolchain, compiled):
+    assert cache.find(TEXT, toolchain, name="seven") is None
+    library = cache.build(TEXT, toolchain, name="seven")
+    assert cache.find(TEXT, toolchain, name="seven") == library and len(compiled) == 1
+    assert cache.find(TEXT, toolchain, ["-DX"], name="seven") is None
+    library.write_bytes(b"")
+    assert cache.find(TEXT, toolchain, name="seven") is None
+
+
 def test_nothing_but_the_entry_is_left(cache, toolchain):
     library = cache.build(TEXT, toolchain, name="seven")
     assert {file.suffix for file in cache.directory.iterdir()} == {".c", ".so", ".sum"}
