@@ -3,6 +3,8 @@
 VENV := .venv
 RUN  := $(VENV)/bin/python
 TESTS ?= -n auto
+BENCH ?= --threads 1
+PEERS := numba+scipy+intel-cmplr-lib-rt jax torch pytensor numexpr casadi     # with what makes them fast
 
 usable := import sys, venv, ensurepip; assert sys.version_info >= (3, 11)
 names  := python3 python3.14 python3.13 python3.12 python3.11
@@ -16,13 +18,14 @@ made    := $(VENV)/made-with-$(version)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help:
 	@echo 'make demo     train a network on handwritten digits (examples/digits.py), about a minute the first time'
 	@echo 'make test     run the tests; some of them: make test TESTS=tests/examples'
 	@echo 'make lint     ruff and mypy'
-	@echo 'make clean    remove .venv and all that was built'
+	@echo 'make bench    symgraph beside its peers, an hour or so; in minutes: make bench BENCH="--quick --only training"'
+	@echo 'make clean    remove .venv, .venv-bench and all that was built'
 	@echo
 	@echo 'Each sets up .venv first. Another Python: make test PYTHON=python3.12'
 
@@ -36,9 +39,13 @@ lint: $(VENV)/has-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
+bench:
+	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/has-peers
+	.venv-bench/bin/python -m benchmarks.compare $(BENCH)
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find codegen symgraph tests examples -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) .venv-bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find codegen symgraph tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(made):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -55,4 +62,13 @@ $(made):
 $(VENV)/has-%: $(made) setup.py pyproject.toml
 	@echo 'installing symgraph[$*] in $(VENV)'
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+# Each peer may be missing: what cannot be installed is left out of the table. Of torch, the build without CUDA is enough.
+$(VENV)/has-peers: $(VENV)/has-bench
+	@for peer in $(PEERS); do \
+	    echo "installing $$peer in $(VENV)"; \
+	    $(RUN) -m pip install --quiet --disable-pip-version-check --extra-index-url https://download.pytorch.org/whl/cpu \
+	        $$(echo $$peer | tr + ' ') || echo "left out: $$peer could not be installed"; \
+	done
 	@touch $@

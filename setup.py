@@ -8,6 +8,7 @@ demo = ["scikit-learn", "tqdm"]
 test = ["pytest>=8", "pytest-xdist", "mpmath", "scipy"]
 dev = ["ruff==0.17.*", "mypy==2.*"]
 notebook = ["pygments", "matplotlib"]
+bench = ["matplotlib"]
 
 setup(
     name="symgraph",
@@ -21,5 +22,5 @@ setup(
     package_data={"codegen": ["extension/*.c"], "symgraph.visual": ["page/*"]},
     python_requires=">=3.11",
     install_requires=["numpy>=2", "sympy", "cffi"],
-    extras_require={"demo": demo, "test": test, "dev": dev, "notebook": notebook},
+    extras_require={"demo": demo, "test": test, "dev": dev, "notebook": notebook, "bench": bench},
 )

@@ -207,7 +207,7 @@ def test_imports_go_up_the_list(module):
     assert list(violations(source, module)) == []
 
 
-@pytest.mark.parametrize("folder", [*sorted(PACKAGES), "examples", "tests"])
+@pytest.mark.parametrize("folder", [*sorted(PACKAGES), "examples", "benchmarks", "tests"])
 def test_files_stay_short(folder):
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")}
     assert {name: count for name, count in lines.items() if count > LONGEST} == {}

@@ -93,7 +93,7 @@ def run(
 ) -> int:  # fmt: skip
     """Measure with the workers that could be started, and write what was found."""
     names = [w.peer.name for w in workers if w.peer.name != LIMIT]
-    versions = ", ".join(f"{n} {w.version}".strip() for n, w in zip(names, [w for w in workers if w.peer.name in names]))
+    versions = ", ".join(dict.fromkeys(f"{w.peer.package} {w.version}" for w in workers if w.version))
     remarks = [
         f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}; {versions}",
         f"{threads} thread{'s' * (threads > 1)}, {effort.rounds} rounds, {time.strftime('%Y-%m-%d %H:%M')}",

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.compare.peers import Peer, processor_has
 from benchmarks.compare.messages import Built
+from benchmarks.compare.peers import Peer, processor_has
 from benchmarks.compare.workloads import Workload, save
 
 ROOT = Path(__file__).parents[2]
@@ -83,20 +82,29 @@ class Worker:
         self.log = folder / f"{peer.name}.log"
         self.connection, theirs = Pipe()
         environment = {**os.environ, **peer.variables(threads, self.cache), "PYTHONPATH": str(ROOT)}
-        command = [python, "-m", "benchmarks.compare.worker", str(theirs.fileno()), peer.name, ",".join(map(str, cpus))]
+        command = [python, "-m", "benchmarks.compare.worker", str(theirs.fileno()), ",".join(map(str, cpus))]
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 command, env=environment, cwd=self.cache, pass_fds=[theirs.fileno()], stdout=log, stderr=log
             )
         theirs.close()
+        try:
+            self.version = self._begin()
+        except Lost:
+            self.close()
+            raise
+        self.kept = set(self.cache.rglob("*"))  # what is compiled once on a machine
+
+    def _begin(self) -> str:
+        """Import the library and start what is started once; its version."""
+        self.connection.send(self.peer)
         ready = self._answer(300)
         if ready.missing:
             raise Lost(ready.missing)
-        self.version: str = ready.version
         self._start(None)
         self._answer(300)
         self._wait()
-        self.kept = set(self.cache.rglob("*"))  # what is compiled once on a machine
+        return ready.version
 
     def build(self, workload: Workload, data: Path, limit: float, again: bool) -> Measured:
         """Build a program, and a second time from the disk cache; the last stays ready for its turns."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -23,7 +24,7 @@ def plot(rows: Sequence[Row], names: Sequence[str], title: str, path: Path) -> N
         return
     places = list(range(len(rows)))[::-1]
     figure, (ratios, shares) = plt.subplots(
-        1, 2, sharey=True, figsize=(12, 1.6 + 0.26 * len(rows)), width_ratios=(3, 1), layout="constrained"
+        1, 2, sharey=True, figsize=(12, 2.5 + 0.26 * len(rows)), width_ratios=(3, 1), layout="constrained"
     )
     colors = plt.get_cmap("tab10").colors
     for k, name in enumerate(n for n in names if n not in (*OWN, LIMIT)):
@@ -35,15 +36,17 @@ def plot(rows: Sequence[Row], names: Sequence[str], title: str, path: Path) -> N
     ratios.set_xlabel("time of a call over symgraph's: right of the line symgraph is faster")
     ratios.set_yticks(places, [r.workload.name for r in rows], fontsize=8)
     ratios.grid(axis="x", alpha=0.3)
-    ratios.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06 - 1 / len(rows)), ncol=6, fontsize=8, frameon=False)
+    labels = ratios.get_legend_handles_labels()
+    if labels[0]:
+        figure.legend(*labels, loc="outside lower center", ncol=6, fontsize=8, frameon=False)
     shares.barh(places, [100 * (r.share or 0) for r in rows], color="0.6")
     shares.axvline(85, color="black", lw=1, ls=":")
     shares.set_xlim(0, 105)
     shares.set_xlabel("of the machine's limit, %")
-    for y, (above, below) in zip(places, zip(rows, rows[1:])):
+    for y, (above, below) in zip(places, pairwise(rows)):
         if above.workload.group != below.workload.group:
             for axes in (ratios, shares):
                 axes.axhline(y - 0.5, color="0.8", lw=0.8)
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=130, bbox_inches="tight")
+    figure.savefig(path, dpi=130)
     plt.close(figure)

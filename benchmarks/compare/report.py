@@ -212,4 +212,5 @@ class Live:
     def _line(self, label: str, cells: Sequence[str], ends: Sequence[str]) -> None:
         shown = "".join(f"{c[: w - 1]:>{w}}" for c, w in zip(cells, self.widths))
         first, *rest = ends
-        print(f"{label:{self.label + label.startswith(chr(10))}}{shown}  {first:>14}", *(f"{x:>8}" for x in rest), flush=True)
+        end = "".join(f"{x:>10}" for x in rest)
+        print(f"{label:{self.label + label.count(chr(10))}}{shown}{first:>16}{end}", flush=True)

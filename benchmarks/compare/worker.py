@@ -1,4 +1,4 @@
-"""The process of one peer: `python -m benchmarks.compare.worker CONNECTION PEER CPUS`.
+"""The process of one peer: `python -m benchmarks.compare.worker CONNECTION CPUS`, and then it is told which.
 
 It imports the library once. For each workload it forks: the child builds the program, checks its results, runs it as
 often as it is told, and ends; so that memory and compilation start from the same state every time, without importing
@@ -24,20 +24,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.compare.messages import Built, Ready
-from benchmarks.compare.peers import PEERS, Call, Peer
+from benchmarks.compare.peers import Call, Peer
 from benchmarks.compare.workloads import Workload, disagreement, load
 
 REST = 0.005  # seconds before a turn, in which the threads of others stop looking for work
 WARMING = 0.2  # of the calls of a turn are made before it is timed, and at least one
 
 
-def main(handle: str, name: str, cpus: str) -> None:
+def main(handle: str, cpus: str) -> None:
     """Serve the driver until it closes the connection."""
     connection = Connection(int(handle))
     allowed = {int(cpu) for cpu in cpus.split(",")}
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, allowed)
-    peer = next(p for p in PEERS if p.name == name)
+    peer: Peer = connection.recv()
     try:
         module = importlib.import_module(f"benchmarks.compare.peers.{peer.module}")
     except Exception as error:

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "NUMEXPR_MAX_THREADS",
 )  # fmt: skip
+
+
+def as_list(result: Any) -> list[Any]:
+    """One result, or several, as a list."""
+    return list(result) if isinstance(result, (list, tuple)) else [result]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Call:
 
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
-    outputs: Callable[[Any], list[Any]] | None = lambda result: list(result) if isinstance(result, (list, tuple)) else [result]
+    outputs: Callable[[Any], list[Any]] | None = as_list
     state: Callable[[], Mapping[str, Any]] = dict
     moved: Callable[[], int | None] = lambda: None
     repeats: int = 1

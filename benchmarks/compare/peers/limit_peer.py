@@ -28,7 +28,8 @@ def library() -> ctypes.CDLL:
     path = Path("limit.so").resolve()
     if not path.exists():
         command = [*shlex.split(os.environ.get("CC", "cc")), "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
-        done = subprocess.run([*command, str(Path(__file__).with_name("limit.c")), "-o", str(path)], capture_output=True)
+        command += [str(Path(__file__).with_name("limit.c")), "-o", str(path)]
+        done = subprocess.run(command, capture_output=True)
         if done.returncode:
             raise OSError(done.stderr.decode().strip().splitlines()[0])
     return ctypes.CDLL(str(path))

@@ -396,7 +396,8 @@ FRESH: dict[str, Callable[..., Any]] = {"add_one": add_one_fresh, "five_scalars"
 LOOPS: dict[str, Callable[..., Any]] = {
     f.__name__: f for f in (
         add_one, five_scalars, textbook_step, plus_one, scaled_sum, square_of_sum, tenth_power, sigmoid, gelu,
-        gaussian_sum, logsumexp, column_moments, cross_entropy, layer_norm, logistic, tanh_mlp, relu_mlp, chain, product,
+        gaussian_sum, logsumexp, column_moments, cross_entropy, layer_norm, logistic, tanh_mlp, relu_mlp, chain,
+        product,
     )
 }  # fmt: skip
 SCRATCH: dict[str, Callable[[Workload], list[np.ndarray]]] = {

@@ -11,7 +11,6 @@ from benchmarks.compare.programs import EPSILON, GELU, MOMENTUM, PENALTY, RATE
 from benchmarks.compare.workloads import Workload
 
 
-
 def build(w: Workload, option: str) -> Call | None:
     """The call of a program."""
     return globals()[w.program](w, *w.data.arrays.values())

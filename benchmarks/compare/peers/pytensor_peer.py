@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
-warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")  # it then calls numpy's and scipy's
-
 import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.special import softmax
@@ -15,6 +11,13 @@ from benchmarks.compare.peers.theano_style import Theano, write
 from benchmarks.compare.workloads import Workload
 
 MODES = {"cvm": pytensor.compile.mode.Mode("cvm", "fast_run"), "numba": "NUMBA"}
+NAMES = Theano(
+    pt,
+    shared=lambda x, name: pytensor.shared(x, name, borrow=True),
+    grad=pytensor.grad,
+    softmax=lambda x: softmax(x, axis=-1),
+    sigmoid=pt.sigmoid,
+)
 
 
 def build(w: Workload, option: str) -> Call | None:
@@ -22,10 +25,7 @@ def build(w: Workload, option: str) -> Call | None:
     if w.bound:
         return None
     pytensor.config.floatX = w.dtype  # constants such as 0.5 are of this type
-    names = Theano(
-        pt, lambda x, name: pytensor.shared(x, name, borrow=True), pytensor.grad, lambda x: softmax(x, axis=-1), pt.sigmoid
-    )  # fmt: skip
-    program = write(names, w)
+    program = write(NAMES, w)
     outputs = [pytensor.Out(x, borrow=True) for x in program.outputs]
     f = pytensor.function(program.inputs, outputs, updates=program.updates, mode=MODES[option])
     f.trust_input = True

@@ -24,8 +24,8 @@ def start() -> None:
 
 def build(w: Workload, option: str) -> Call | None:
     """The call of any program; None where this form is not measured."""
-    bound = w.bound or option == "bound"
-    if bound and w.group not in BOUND or w.bound and option != "bound" or bound and not hasattr(sg.Function, "bind"):
+    bound = option == "bound"
+    if (w.bound and not bound) or (bound and w.group not in BOUND):
         return None
     program = write(NAMES, w)
     outputs = program.outputs if len(program.outputs) > 1 else program.outputs[0]

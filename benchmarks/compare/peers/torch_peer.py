@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -24,8 +25,9 @@ def start() -> None:
 def build(w: Workload, option: str) -> Call | None:
     """The call of a program: EAGER ones by kernels of torch's that an expert finds, COMPILED ones as plain formulas."""
     inputs = tuple(torch.from_numpy(x.copy()) for x in w.data.arrays.values())
-    state = {name: torch.from_numpy(x.copy()) for name, x in w.data.state.items()}
-    known = lambda: {name: x.detach() for name, x in state.items()}
+    # A scalar of the state is an array of one: the inductor of 2.13 does not update one without axes.
+    state = {name: torch.from_numpy(np.atleast_1d(x.copy())) for name, x in w.data.state.items()}
+    known = lambda: {name: x.detach().reshape(w.data.state[name].shape) for name, x in state.items()}
     outputs = [torch.empty(x.shape, dtype=getattr(torch, w.dtype)) for x in w.expected.arrays.values()]
     torch.set_grad_enabled(False)
     if option == "compile":
