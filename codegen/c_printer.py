@@ -22,6 +22,7 @@ from codegen.operations import (
     Infix,
     Prefix,
     Spelling,
+    conversion,
     helper,
     identity,
     spelling,
@@ -162,8 +163,9 @@ def _expr(e: ir.Expr) -> tuple[str, int]:
             return text, UNARY if text.startswith("-") else POSTFIX
         case ir.Var(_, name):
             return name, POSTFIX
-        case ir.Load(_, buffer, offset):
-            return f"{buffer.name}[{expression(offset)}]", POSTFIX
+        case ir.Load(dtype, buffer, offset):
+            element = f"{buffer.name}[{expression(offset)}]"
+            return (f"{element} != 0", EQUALITY) if dtype == "bool" else (element, POSTFIX)
         case ir.Cast(dtype, arg):
             return _cast(dtype, arg)
         case ir.Select(_, condition, then, otherwise):
@@ -190,6 +192,8 @@ def _operation(e: ir.Operation) -> tuple[str, int]:
                 first = f"({first})"  # gcc warns of `!a | (b & c)`
             text = f"{first} {symbol} {_inside(right, max(operands, precedence + 1))}"
             return (f"({ctype.name})({text})", UNARY) if promotes else (text, precedence)
+        case Prefix("!") if isinstance(e.args[0], ir.Load):
+            return expression(e.args[0]).removesuffix("!= 0") + "== 0", EQUALITY
         case Prefix(symbol, promotes):
             inner = f"({ctype.name})" * _is_int(e) + _inside(e.args[0], UNARY)
             text = f"{symbol}({inner})" if inner.startswith(symbol) else f"{symbol}{inner}"
@@ -275,7 +279,7 @@ def _cast(dtype: str, arg: ir.Expr) -> tuple[str, int]:
     if target.kind == "b":
         return _operation(_is_nonzero(arg))
     if _truncates(dtype, arg):
-        return f"{_float_to_integer(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
+        return f"{conversion(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
     if arg.dtype == "bool" and target.kind == "f" and not isinstance(arg, (ir.Literal, ir.Load)):
         # gcc 12 vectorizes no other conversion of a bool variable
         text = f"{_inside(arg, CONDITIONAL + 1)} ? {literal(dtype, 1)} : {literal(dtype, 0)}"
@@ -291,23 +295,6 @@ def _is_nonzero(e: ir.Expr) -> ir.Operation:
 def _truncates(dtype: str, arg: ir.Expr) -> bool:
     """Whether a cast is from float to integer."""
     return c_type(arg.dtype).kind == "f" and c_type(dtype).kind in "iu"
-
-
-def _float_to_integer(source: str, target: str) -> Function:
-    """A conversion that is defined for every value, as C's is not: NaN and what does not fit become the lowest integer.
-
-    Like numpy's on x86, narrow integers take the low bits of a wide one.
-    """
-    f, t = c_type(source), c_type(target)
-    name = f"sg_{t.suffix}_of_{f.suffix}"
-    wide = "uint64_t" if target == "uint64" else "int64_t"
-    below, fits = "x < 9223372036854775808.0", "x >= -9223372036854775808.0"
-    signed = f"({fits} && {below} ? (int64_t)x : INT64_MIN)"
-    if wide == "uint64_t":
-        value = f"x >= 9223372036854775808.0 && x < 18446744073709551616.0 ? (uint64_t)x : (uint64_t){signed}"
-    else:
-        value = signed if target == "int64" else f"({t.name}){signed}"
-    return Function(name, f"static inline {t.name} {name}({f.name} x)\n{{\n    return {value};\n}}")
 
 
 # -- statements
@@ -355,7 +342,7 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Call(name, args):
                 yield from _wrapped(f"{pad}{name}(", [_argument(a) for a in args], ");")
             case ir.LocalArray(buffer, count):
-                yield f"{pad}{c_type(buffer.dtype).name} {buffer.name}[{count}];"
+                yield f"{pad}{_element(buffer)} {buffer.name}[{count}];"
             case ir.Place(buffer, base, offset):
                 yield f"{pad}{_declared(buffer)} = {_address(buffer, base, offset)};"
             case ir.Copy(target, source, count):
@@ -398,7 +385,7 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
         near = replace(store, buffer=to, offset=ir.Operation(ir.INDEX, "sub", (loop.index, _RUN)))
         one = replace(one, body=tuple(near if s is store else s for s in loop.body))
         count = _inside(streamed.count, MULTIPLICATION)
-        yield f"{pad}{INDENT}{c_type(to.dtype).name} sg_row[{length}];"
+        yield f"{pad}{INDENT}{_element(to)} sg_row[{length}];"
         yield f"{pad}{INDENT}const bool sg_large = sg_is_large({count} * {bytes});"
         yield f"{pad}{INDENT}{_declared(to)} = sg_large ? sg_row : {place};"
         yield from _lines((*runs.before, one, *runs.after), depth + 1)
@@ -428,13 +415,18 @@ def _address(buffer: ir.Buffer, base: str, offset: ir.Expr) -> str:
     """Where an array stands: in the workspace at a number of bytes, or in another array at a number of elements."""
     if base == "workspace":
         place = "workspace" if offset == ir.index(0) else f"(char *)workspace + {_inside(offset, ADDITION)}"
-        return place if offset == ir.index(0) else f"({c_type(buffer.dtype).name} *)({place})"
+        return place if offset == ir.index(0) else f"({_element(buffer)} *)({place})"
     return base if offset == ir.index(0) else f"{base} + {_inside(offset, ADDITION)}"
 
 
 def _declared(buffer: ir.Buffer, restrict: bool = False) -> str:
     constant = "" if buffer.writable else "const "
-    return f"{constant}{c_type(buffer.dtype).name} *{'restrict ' * restrict}{buffer.name}"
+    return f"{constant}{_element(buffer)} *{'restrict ' * restrict}{buffer.name}"
+
+
+def _element(buffer: ir.Buffer) -> str:
+    """The type of an array's elements; of bools the bytes they are kept in, which gcc 12 vectorizes and bools not."""
+    return "uint8_t" if buffer.dtype == "bool" else c_type(buffer.dtype).name
 
 
 def _wrapped(start: str, items: Sequence[str], end: str, width: int = 118) -> Iterator[str]:
@@ -587,7 +579,7 @@ def _helpers(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:
     for body in bodies:
         for e in expressions(body):
             if isinstance(e, ir.Cast) and _truncates(e.dtype, e.arg):
-                need(_float_to_integer(e.arg.dtype, e.dtype))
+                need(conversion(e.arg.dtype, e.dtype))
             elif isinstance(e, ir.Cast) and e.dtype == "bool" != e.arg.dtype:
                 e = _is_nonzero(e.arg)
             if isinstance(e, ir.Operation) and isinstance(spelled := _spelled(e), Function):

@@ -88,6 +88,23 @@ def helper(name: str) -> Function:
     raise KeyError(f"there is no helper function {name}")
 
 
+def conversion(source: str, target: str) -> Function:
+    """A conversion that is defined for every value, as C's is not: NaN and what does not fit become the lowest integer.
+
+    Like numpy's on x86, narrow integers take the low bits of a wide one.
+    """
+    f, t = c_type(source), c_type(target)
+    name = f"sg_{t.suffix}_of_{f.suffix}"
+    wide = "uint64_t" if target == "uint64" else "int64_t"
+    below, fits = "x < 9223372036854775808.0", "x >= -9223372036854775808.0"
+    signed = f"({fits} && {below} ? (int64_t)x : INT64_MIN)"
+    if wide == "uint64_t":
+        value = f"x >= 9223372036854775808.0 && x < 18446744073709551616.0 ? (uint64_t)x : (uint64_t){signed}"
+    else:
+        value = signed if target == "int64" else f"({t.name}){signed}"
+    return Function(name, f"static inline {t.name} {name}({f.name} x)\n{{\n    return {value};\n}}")
+
+
 @cache
 def _spelling(name: str, dtype: str) -> Spelling:
     if dtype not in C_TYPES:
@@ -305,13 +322,14 @@ static inline $T sg_power_$s($T x, $T n)
 for _name in vector_math.WHOLE_POWERS:
     _define(_name, f=_vector(_name))
 
-# Choices. A NaN goes through minimum and maximum.
-for _name, _symbol in ("minimum", "<="), ("maximum", ">="):
-    _head = f"static inline $T sg_{_name}_$s($T a, $T b)\n{{\n    return a {_symbol} b"
+# Choices. A NaN goes through minimum and maximum: by a choice of its own, since one between conditions that are joined
+# keeps gcc from making vector code of choices inside each other.
+for _name, _symbol in ("minimum", ">"), ("maximum", "<"):
+    _head = f"static inline $T sg_{_name}_$s($T a, $T b)\n{{\n"
     _define(
         _name,
-        iu=_helper(_name, _head + " ? a : b;\n}"),
-        f=_helper(_name, _head + " || a != a ? a : b;\n}"),
+        iu=_helper(_name, _head + f"    return a {_symbol} b ? b : a;\n}}"),
+        f=_helper(_name, _head + f"    const $T best = a {_symbol} b ? b : a;\n    return b != b ? b : best;\n}}"),
         b=_infix(*{"minimum": ("&", BIT_AND), "maximum": ("|", BIT_OR)}[_name], UNARY),
     )
 _define(

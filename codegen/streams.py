@@ -6,13 +6,15 @@ loop writes to a short row instead, which is then copied to memory line by line.
 
 from __future__ import annotations
 
+from string import Template
+
 RUN = 512  # elements of a row: few enough that the machine computes the next row while it copies this one
 LARGE = 8 << 20  # bytes of an array beyond which a later reader would not find it in a cache of its own
 
-DECLARATIONS = """\
+DECLARATIONS = Template("""\
 /* Arrays of SG_LARGE bytes and more are written past the caches, where the machine can do that. */
 #ifndef SG_LARGE
-#define SG_LARGE %d
+#define SG_LARGE $large
 #endif
 #if defined(__clang__)
 #define SG_PAST_CACHES(to, from) __builtin_nontemporal_store(from, to)
@@ -44,7 +46,7 @@ SG_KERNEL void sg_stream(void *restrict target, const void *restrict source, int
     const char *from = source;
     int64_t k = 0;
 #ifdef SG_PAST_CACHES
-    const int64_t head = (int64_t)(-(uintptr_t)to %% 64);
+    const int64_t head = (int64_t)(-(uintptr_t)to % 64);
     k = head < bytes ? head : bytes;
     memcpy(to, from, (size_t)k);
     for (; bytes - k >= 64; k += 64)
@@ -63,4 +65,4 @@ static inline void sg_streamed(void)
 #if defined(SG_PAST_CACHES) && defined(__SSE2__)
     __builtin_ia32_sfence();
 #endif
-}""" % LARGE
+}""").substitute(large=LARGE)

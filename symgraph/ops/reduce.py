@@ -293,7 +293,10 @@ class Min(_Extremum, Op):
 
 
 class _Truth(Reduction):
-    """Whether all or any elements are true, that is, not 0."""
+    """Whether all or any elements are true, that is, not 0: the least or the largest of 0 and 1.
+
+    As numbers, since bools would leave the vector lanes; unsigned ones, whose bounds are what no elements give.
+    """
 
     kind: ClassVar[str]
 
@@ -306,7 +309,9 @@ class _Truth(Reduction):
 
     def element(self, index: tuple[ir.Expr, ...], x: Operand) -> ir.Expr:
         value = x[index]
-        return self.combine("bool", self.kind, value if value.dtype == "bool" else ir.Cast("bool", value), index, x)
+        is_true = value if value.dtype == "bool" else ir.Cast("bool", value)
+        least_or_largest = self.combine("uint32", self.kind, ir.Cast("uint32", is_true), index, x)
+        return ir.Operation("bool", "neq", (least_or_largest, ir.Literal("uint32", 0)))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -322,7 +327,7 @@ class All(_Truth, Op):
     Dtypes:  any -> bool
     """
 
-    kind = "and"
+    kind = "minimum"
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(x.all(axis=self.axes))
@@ -335,7 +340,7 @@ class Any_(_Truth, Op):
     Dtypes:  any -> bool
     """
 
-    kind = "or"
+    kind = "maximum"
 
     @property
     def label(self) -> str:

@@ -36,7 +36,7 @@ def select(condition, then, otherwise):
 
 
 test.__test__ = False
-x = ir.Buffer("x", "float64")
+x, seen = ir.Buffer("x", "float64"), ir.Buffer("seen", "bool")
 
 
 @pytest.mark.parametrize(("e", "text"), [
@@ -64,6 +64,11 @@ x = ir.Buffer("x", "float64")
     (op("gammaln", ir.Var("float32", "z")), "lgammaf(z)"),
     (ir.Load("float64", x, k * n + m), "x[k * n + m]"),
     (-ir.Load("float64", x, k), "-x[k]"),
+    (ir.Load("bool", seen, k), "seen[k] != 0"),  # bytes
+    (test("logical_not", ir.Load("bool", seen, ir.Select(ir.INDEX, test("neq", k, n), k, n))), "seen[k != n ? k : n] == 0"),
+    (test("logical_and", ir.Load("bool", seen, k), p), "(seen[k] != 0) & p"),
+    (test("eq", test("logical_not", ir.Load("bool", seen, k)), p), "(seen[k] == 0) == p"),
+    (select(ir.Load("bool", seen, k), a, b), "seen[k] != 0 ? a : b"),
     (select(p, a, b), "p ? a : b"),
     (select(p, a, select(q, b, c)), "p ? a : q ? b : c"),
     (select(p, select(q, a, b), c), "p ? (q ? a : b) : c"),

@@ -67,27 +67,32 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         SG_BLOCK_OF(n, call)
 #endif
 
-/* all((picks >= -50) & (picks < 50)) : bool ()    test_golden.py:75
-   4*picks_0 + 1 operations; 8*picks_0 bytes read, 1 written */
-SG_KERNEL void compute(const int64_t *restrict picks, bool *restrict best_of_block, int64_t first, int64_t last)
+static inline uint32_t sg_minimum_u32(uint32_t a, uint32_t b)
 {
-    bool best = true;
-    SG_LANES(omp simd reduction(&:best))
+    return a > b ? b : a;
+}
+
+/* all((picks >= -50) & (picks < 50)) : bool ()    test_golden.py:75
+   4*picks_0 + 2 operations; 8*picks_0 bytes read, 1 written */
+SG_KERNEL void compute(const int64_t *restrict picks, uint32_t *restrict best_of_block, int64_t first, int64_t last)
+{
+    uint32_t best = 4294967295U;
+    SG_LANES(omp simd reduction(min:best))
     for (int64_t i = first; i < last; ++i) {
         const int64_t picks_2 = picks[i];
-        best = best & ((picks_2 >= -50) & (picks_2 < 50));
+        best = sg_minimum_u32(best, (uint32_t)((picks_2 >= -50) & (picks_2 < 50)));
     }
     best_of_block[0] = best;
 }
 
 /* What compute leaves to do when all blocks are done. */
-SG_KERNEL void compute_rest(bool *restrict t, bool *restrict best_of_block, int64_t blocks)
+SG_KERNEL void compute_rest(uint8_t *restrict t, uint32_t *restrict best_of_block, int64_t blocks)
 {
-    bool best = true;
+    uint32_t best = 4294967295U;
     for (int64_t block = 0; block < blocks; ++block) {
-        best = best & best_of_block[block];
+        best = sg_minimum_u32(best, best_of_block[block]);
     }
-    t[0] = best;
+    t[0] = best != 0;
 }
 
 /* step * -0.1 : float64 (picks_0, 4)    test_golden.py:76
@@ -138,7 +143,7 @@ int embed_plan(void *const *arrays, int64_t *sizes)
     const int64_t table_0 = sizes[3];
     const int64_t table_1 = sizes[4];
     (void)arrays;
-    const int64_t workspace_bytes = 128 + ((picks_0 * 32 + 63) & -64);
+    const int64_t workspace_bytes = 192 + ((picks_0 * 32 + 63) & -64);
     /* table.shape[0] is 50 */
     if (!(table_0 == 50))
         return 1;
@@ -163,15 +168,15 @@ int embed(void *const *arrays, const int64_t *sizes, void *workspace)
     double *table = arrays[2]; /* shared, float64 (50, 4) */
     double *output_0 = arrays[3]; /* output, float64 (picks_0,) */
     const int64_t picks_0 = sizes[0];
-    bool *t = workspace;
-    double *t_2 = (double *)((char *)workspace + 128);
-    bool *best_of_block = (bool *)((char *)workspace + 64);
+    uint8_t *t = workspace;
+    double *t_2 = (double *)((char *)workspace + 192);
+    uint32_t *best_of_block = (uint32_t *)((char *)workspace + 64);
     {
-        const int64_t blocks = sg_blocks(picks_0, picks_0 * 12);
+        const int64_t blocks = sg_blocks(picks_0, picks_0 * 13);
         SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, first, last))
         compute_rest(t, best_of_block, blocks);
     }
-    if (!t[0])
+    if (t[0] == 0)
         return 8;
     {
         const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 24);

@@ -74,13 +74,14 @@ static inline bool sg_isnan_f64(double a)
 
 static inline double sg_maximum_f64(double a, double b)
 {
-    return a >= b || a != a ? a : b;
+    const double best = a < b ? b : a;
+    return b != b ? b : best;
 }
 
 /* scaled = (x - mean) / sqrt(variance + 1e-05) * gain : float64 (x_0, x_1)    test_golden.py:66
    sum(scaled, axis=0) : float64 (x_1,)    test_golden.py:67
    max(abs(x)) : float64 ()    test_golden.py:67
-   12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 16*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
+   12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 8*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
                               double *restrict output_1_of_block, double *restrict best_of_block,
                               int64_t *restrict best_of_block_2, int64_t x_1, int64_t first, int64_t last)
