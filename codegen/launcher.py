@@ -122,5 +122,6 @@ def _folders() -> Iterator[Path]:
         headers = Path(sysconfig.get_path("include"))
     for folder, header in ((headers, "Python.h"), (Path(np.get_include()), "numpy/arrayobject.h")):
         if not (folder / header).exists():
-            raise FileNotFoundError(f"there is no {header} in {folder}")
+            package = " (Debian, Ubuntu: apt install python3-dev)" if header == "Python.h" else ""
+            raise FileNotFoundError(f"there is no {header} in {folder}{package}")
         yield folder

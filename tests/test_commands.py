@@ -203,7 +203,7 @@ def test_a_cache_that_cannot_be_used_is_refused(capsys, monkeypatch, tmp_path):
 def test_doctor_of_a_machine_in_order(capsys):
     status, out, _ = call(capsys, "doctor")
     assert status == 0 and out.endswith("\nFunctions are compiled here.\n") and "Missing" not in out
-    for what in ("symgraph", "python", "packages", "cache", "compiler", "BLAS", "processor", "measured", "trial"):
+    for what in ("symgraph", "python", "packages", "cache", "compiler", "BLAS", "processor", "measured", "calls", "trial"):
         assert re.search(rf"^{what} +\S", out, re.MULTILINE), what
     assert "-std=c11" in out and "the result is right" in out and re.search(r"numpy \d", out)
     assert re.search(r"memory [\d.]+ GB/s, one core's arithmetic [\d.]+ GFLOP/s", out)
@@ -235,6 +235,16 @@ def test_doctor_misses_what_is_useful(capsys, monkeypatch):
     assert status == 0 and "\nCould be better\n" in out
     assert "sympy is missing" in out and "-m pip install sympy" in out
     assert "no BLAS was found" in out and "-m pip install --force-reinstall" in out and "by BLAS" not in out
+
+
+def test_doctor_tells_who_calls(capsys, monkeypatch):
+    monkeypatch.setenv("SYMGRAPH_FLAGS", "calls=python")
+    assert re.search(r"^calls +by Python, as SYMGRAPH_FLAGS says$", call(capsys, "doctor")[1], re.MULTILINE)
+    monkeypatch.delenv("SYMGRAPH_FLAGS")
+    monkeypatch.setattr(doctor, "launcher", lambda *args, **kwargs: None)
+    monkeypatch.setattr(doctor, "refusal", lambda: "there is no Python.h\nanywhere")
+    status, out, _ = call(capsys, "doctor")
+    assert status == 0 and "without the extension module: there is no Python.h\n" in out
 
 
 def test_doctor_tells_wrong_numbers(capsys, monkeypatch):

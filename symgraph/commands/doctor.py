@@ -20,6 +20,7 @@ import numpy as np
 from codegen.blas import Blas
 from codegen.cache import Cache
 from codegen.errors import CacheRefused, CompileError, NoCompiler
+from codegen.launcher import launcher, refusal
 from codegen.machine import measure
 from codegen.private_blas import measured
 from codegen.toolchain import Toolchain, find_toolchain
@@ -74,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     blas = _blas(found, cache)
     _machine(found, toolchain, cache, blas)
     if toolchain is not None:
+        _calls(found, options, toolchain, cache or Cache.temporary())
         _trial(found, options)
     for what, line in found.rows:
         print(f"{what:<12}{line}")
@@ -173,6 +175,18 @@ def _machine(found: Findings, toolchain: Toolchain | None, cache: Cache | None, 
     products = f"{rate(rates.product_single, 'FLOP')} in float32, {rate(rates.product, 'FLOP')} in float64"
     whose = " on one core" if blas is not None and blas.serial else ""
     found.add("measured", core, *([f"matrix product by BLAS {products}{whose}"] if blas is not None else []))
+
+
+def _calls(found: Findings, options: Options, toolchain: Toolchain, cache: Cache) -> None:
+    """Whether the extension module that calls compiled functions is there; it is built where it is not."""
+    if options.calls != "c":
+        found.add("calls", "by Python, as SYMGRAPH_FLAGS says")
+        return
+    module = launcher(toolchain, cache, wait=True)
+    found.add("calls", f"by {module.__file__}" if module is not None else "by Python")
+    if module is None:
+        first = refusal().strip().splitlines()[0]
+        found.advice.append(f"each call takes some microseconds longer without the extension module: {first}")
 
 
 def _trial(found: Findings, options: Options) -> None:
