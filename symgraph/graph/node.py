@@ -173,7 +173,7 @@ class Operand(Protocol):
 
 
 class Placed(Protocol):
-    """An array in memory inside `loops`: C-contiguous, or a matrix stored by columns where `transposed`."""
+    """An array in memory inside `loops`: C-contiguous, or with its matrices stored by columns where `transposed`."""
 
     @property
     def type(self) -> TensorType: ...
@@ -251,6 +251,10 @@ class Op:
     def shape(self, same: Same, *inputs: Sized) -> Sequence[Variable]:
         """The lengths of the result, as int64 scalars; `same(a, b)` declares two lengths equal."""
         return inputs[0].shape
+
+    def shared_work(self, out: Placed, *inputs: Placed) -> ir.Expr | None:
+        """About how many operations `loops` does, if it is one loop whose iterations threads may share out."""
+        return None
 
     def checks(self, *inputs: Sized) -> Iterable[Variable]:
         """Bool scalars that must hold before the result may be computed, such as indices within bounds."""

@@ -136,7 +136,7 @@ class PlacedArray:
 
     @property
     def transposed(self) -> bool:
-        """Whether a matrix is stored by columns."""
+        """Whether a matrix, or each of a stack, is stored by columns."""
         return self.placement.transposed
 
     @property
@@ -161,8 +161,9 @@ class PlacedArray:
         return ir.Store(self.buffer, self._offset(index), value)
 
     def _offset(self, index: Sequence[ir.Expr]) -> ir.Expr:
-        index = tuple(index)[::-1] if self.transposed else tuple(index)
-        extents = self.extents[::-1] if self.transposed else self.extents
+        index, extents = tuple(index), self.extents
+        if self.transposed:
+            index, extents = (*index[:-2], index[-1], index[-2]), (*extents[:-2], extents[-1], extents[-2])
         offset: ir.Expr = ZERO
         for i, extent in zip(index, extents, strict=True):
             offset = i if offset == ZERO else multiply(offset, extent) + i

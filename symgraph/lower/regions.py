@@ -43,7 +43,7 @@ class LoopStep:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an operand in memory is found: in `base`, from `offset` elements on, perhaps stored by columns."""
+    """Where an operand in memory is found: in `base`, from `offset` elements on, its matrices perhaps by columns."""
 
     base: Variable
     offset: ir.Expr
@@ -177,8 +177,8 @@ class _Partition:
         offset = self._contiguous(own, loops)
         if offset is not None:
             return Placement(base, offset)
-        if absorbs_transpose and len(loops) == 2:
-            offset = self._contiguous(own, loops[::-1])
+        if absorbs_transpose and not any(is_one(n) for n in lengths[-2:]):
+            offset = self._contiguous(own, [*loops[:-2], loops[-1], loops[-2]])
         return Placement(base, offset, transposed=True) if offset is not None else None
 
     def _contiguous(self, own: Sequence[Axis], loops: Sequence[Axis]) -> ir.Expr | None:

@@ -67,7 +67,7 @@ class StepWriter:
                 yield Step(kernels[0].name, "nest", made, stored, tuple(body), tuple(kernels), self.arrays, shares)
             else:
                 own, body = self._call(planned.node)
-                name = next(s.name for s in body if isinstance(s, ir.Call))
+                name = own.name if own is not None else next(s.name for s in body if isinstance(s, ir.Call))
                 kind = "call" if own is None and is_routine(name) else "loops"
                 yield Step(name, kind, made, stored, tuple(body), () if own is None else (own,), self.arrays)
 
@@ -127,11 +127,18 @@ class StepWriter:
         body: tuple[ir.Stmt, ...] = node.op.loops(target, *operands)  # type: ignore[attr-defined]
         if len(body) == 1 and isinstance(body[0], ir.Call):
             return None, [ir.Comment(self.arrays.line(node.output)), *before, *body]
-        touched, sizes = buffers(body), free_variables(body)
         name = self.names.fresh(f"{type(node.op).__name__.lower()}_{node.output.name or ''}", "loops")
+        work = node.op.shared_work(target, *operands)
+        extent: ir.Expr = ZERO
+        if work is not None:
+            (loop,) = body
+            assert isinstance(loop, ir.For)
+            extent, body = loop.extent, (replace(loop, start=ir.FIRST, extent=ir.LAST),)
+        touched, sizes = buffers(body), free_variables(body)
         call = ir.Call(name, (*(ir.Pointer(b, ZERO) for b in touched), *sizes))
         params = [replace(b, writable=b.name == target.buffer.name) for b in touched]
-        return ir.Kernel(name, (*params, *sizes), body), [*before, call]
+        kernel = ir.Kernel(name, (*params, *sizes), body)
+        return kernel, [*before, call if work is None else ir.InBlocks(extent, work, call)]
 
     def _same_memory(self, x: Variable, operand: PlacedArray) -> bool:
         return self.arrays.of(x).name == operand.buffer.name and operand.placement.offset == ZERO

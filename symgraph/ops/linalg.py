@@ -194,6 +194,8 @@ class BatchedDot(Op):
     Source:  numpy.matmul of stacks of equal length
     """
 
+    absorbs_transpose = True
+
     def infer_type(self, a: TensorType, b: TensorType) -> TensorType:
         if a.ndim != 3 or b.ndim != 3:
             raise ShapeError("batched_dot takes stacks of matrices, of rank 3, not {0} and {1}")
@@ -221,6 +223,10 @@ class BatchedDot(Op):
         slices = [_MatrixOf(x, matrix) for x in (out, a, b)]
         return (ir.For(matrix, out.extents[0], Dot().loops(*slices)),)
 
+    def shared_work(self, out: Placed, *inputs: Placed) -> ir.Expr:
+        batch, m, n = out.extents
+        return batch * m * n * inputs[0].extents[2] * ir.index(2)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         rng = np.random.default_rng(0)
@@ -228,6 +234,8 @@ class BatchedDot(Op):
             ((2, 3, 4), (2, 4, 2)), ((1, 2, 1), (1, 1, 3)), ((0, 2, 3), (0, 3, 2)), ((2, 1, 0), (2, 0, 3)),
         ):  # fmt: skip
             yield BatchedDot(), [rng.normal(size=left), rng.normal(size=right)]
+        a, b = rng.normal(size=(2, 4, 3)), rng.normal(size=(2, 5, 4))
+        yield (lambda a, b: BatchedDot()(a.dimshuffle(0, 2, 1), b.dimshuffle(0, 2, 1))), [a, b]
 
 
 @dataclass(frozen=True)
@@ -236,7 +244,10 @@ class _MatrixOf:
 
     stack: Placed
     position: ir.Var
-    transposed = False
+
+    @property
+    def transposed(self) -> bool:
+        return self.stack.transposed
 
     @property
     def type(self) -> TensorType:
@@ -249,8 +260,8 @@ class _MatrixOf:
     @property
     def pointer(self) -> ir.Pointer:
         rows, columns = self.extents
-        start = self.stack.pointer
-        return ir.Pointer(start.buffer, start.offset + self.position * rows * columns)
+        start, first = self.stack.pointer, self.position * rows * columns
+        return ir.Pointer(start.buffer, first if start.offset == ir.index(0) else start.offset + first)
 
     def load(self, *index: ir.Expr) -> ir.Expr:
         return self.stack.load(self.position, *index)

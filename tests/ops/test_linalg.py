@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import symgraph as sg
 import symgraph.ops.operators  # noqa: F401  (what can be written on a variable)
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.grad import grad
@@ -99,6 +100,24 @@ def test_integers_wrap_around_as_in_numpy():
     check(dot, np.dot, a[0], a[0], known=False)
     big = np.array([[2**62, 2**62]])
     check(dot, np.dot, big, np.full((2, 1), 2), known=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False), (True, True)])
+def test_stacks_are_multiplied_as_they_lie_whatever_the_number_of_threads(dtype, turned):
+    """Matrices turned over are not copied; a stack is large enough for threads to share it."""
+    a, b = ((RNG.normal(size=shape) * 4).astype(dtype) for shape in ((9, 70, 50), (9, 50, 60)))
+    x, y = (symbol(name, (None, None, None), dtype) for name in "xy")
+    f = sg.function([x, y], batched_dot(*(v.dimshuffle(0, 2, 1) if t else v for v, t in zip((x, y), turned))))
+    assert "SG_IN_BLOCKS(" in f.c_source and "t = " not in f.c_source
+    stored = [np.ascontiguousarray(v.swapaxes(1, 2)) if t else v for v, t in zip((a, b), turned)]
+    results = []
+    for threads in (1, 2, 3):
+        sg.set_num_threads(threads)
+        results.append(f(*stored))
+    sg.set_num_threads(1)
+    np.testing.assert_allclose(results[0], a @ b, rtol=1e-4, atol=1e-3 if dtype == "float32" else 1e-11)
+    assert len({r.tobytes() for r in results}) == 1
 
 
 @pytest.mark.parametrize(
