@@ -469,7 +469,7 @@ def source(name: str, dtype: str) -> str:
             "parameters": ", ".join(f"{ctype.name} {x}" for x in arguments), "arguments": ", ".join(arguments),
         }  # fmt: skip
     special = {"power": _POWER.replace("$usual_value", _USUAL_POWER.get(dtype, ""))} | dict.fromkeys(_STEMS, _LIBM)
-    text = _whole_power(name) if name in WHOLE_POWERS else special.get(name) or _TEXTS[name]
+    text = _whole_power(name, dtype) if name in WHOLE_POWERS else special.get(name) or _TEXTS[name]
     for polynomial, coefficients in _COEFFICIENTS.items():
         if f"${polynomial}_polynomial" in text:
             values[f"{polynomial}_polynomial"] = _polynomial(coefficients[dtype], ctype)
@@ -483,33 +483,35 @@ def called(name: str, dtype: str) -> tuple[str, ...]:
     return tuple(other for other in dict.fromkeys(re.findall(r"\bsg_\w+", source(name, dtype))) if other != own)
 
 
-def _whole_power(name: str) -> str:
-    """x^n by squaring, every product with its error; what two errors make together is too small to count.
+def _whole_power(name: str, dtype: str) -> str:
+    """x^n by squaring: in float32 with double products, in float64 with the errors of the products beside them.
 
-    Source: Graillat, Accurate floating-point product and exponentiation (2009), algorithm LogCompExp.
+    What two errors make together is too small to count. Source: Graillat, Accurate floating-point product and
+    exponentiation (2009), algorithm LogCompExp.
     """
-    n, base, base_low = WHOLE_POWERS[name], "x", ""
-    lines = [f"/* x^{n}, by products with their errors. */", f"SG_INLINE $T sg_{name}_$s($T x)", "{"]
-    if n < 0:
-        base, base_low = "y", "y_low"
-        lines.append("    const $T y = 1 / x, y_low = sg_remainder_$s(y, x, 1) * y;")
-    power, low, exponent = base, base_low, 1
-
-    def multiply(factor: str, product: str, terms: list[tuple[str, str]]) -> None:
-        tail = f"sg_product_tail_$s({power}, {factor}, {product})"
-        for a, b in terms:
-            tail = f"sg_muladd_$s({a}, {b}, {tail})" if a and b else tail
-        lines.append(f"    const $T {product} = {power} * {factor}, {product}_low = {tail};")
-
+    n, exponent = WHOLE_POWERS[name], 1
+    steps: list[tuple[int, int]] = []  # the powers that are multiplied
     for digit in f"{abs(n):b}"[1:]:
+        steps.append((exponent, exponent))
         exponent *= 2
-        multiply(power, f"{base}{exponent}", [(f"2 * {power}", low)])
-        power, low = f"{base}{exponent}", f"{base}{exponent}_low"
         if digit == "1":
+            steps.append((exponent, 1))
             exponent += 1
-            multiply(base, f"{base}{exponent}", [(low, base), (power, base_low)])
-            power, low = f"{base}{exponent}", f"{base}{exponent}_low"
-    return "\n".join([*lines, f"    return sg_with_tail_$s({power}, {low});", "}"])
+    head = f"SG_INLINE $T sg_{name}_$s($T x)\n{{\n"
+    if dtype == "float32":
+        products = ", ".join(f"x{a + b} = x{a} * x{b}" for a, b in steps)
+        result = f"(1 / x{exponent})" if n < 0 else f"x{exponent}"
+        return f"/* x^{n}. */\n{head}    const double x1 = x, {products};\n    return (float){result};\n}}"
+    first = "1 / x, x1_low = sg_remainder_$s(x1, x, 1) * x1" if n < 0 else "x"
+    lines = [f"    const $T x1 = {first};"]
+    for a, b in steps:
+        tail = f"sg_product_tail_$s(x{a}, x{b}, x{a + b})"
+        parts = [(f"2 * x{a}", a)] if a == b else [(f"x{b}", a), (f"x{a}", b)]
+        for factor, low in parts:
+            tail = f"sg_muladd_$s({factor}, x{low}_low, {tail})" if low > 1 or n < 0 else tail
+        lines.append(f"    const $T x{a + b} = x{a} * x{b}, x{a + b}_low = {tail};")
+    lines.append(f"    return sg_with_tail_$s(x{exponent}, x{exponent}_low);")
+    return f"/* x^{n}, by products with their errors. */\n{head}" + "\n".join([*lines, "}"])
 
 
 def _polynomial(coefficients: tuple[float, ...], ctype: CType) -> str:

@@ -65,7 +65,7 @@ x, seen = ir.Buffer("x", "float64"), ir.Buffer("seen", "bool")
     (ir.Load("float64", x, k * n + m), "x[k * n + m]"),
     (-ir.Load("float64", x, k), "-x[k]"),
     (ir.Load("bool", seen, k), "seen[k] != 0"),  # bytes
-    (test("logical_not", ir.Load("bool", seen, ir.Select(ir.INDEX, test("neq", k, n), k, n))), "seen[k != n ? k : n] == 0"),
+    (test("logical_not", ir.Load("bool", seen, select(test("neq", k, n), k, n))), "seen[k != n ? k : n] == 0"),
     (test("logical_and", ir.Load("bool", seen, k), p), "(seen[k] != 0) & p"),
     (test("eq", test("logical_not", ir.Load("bool", seen, k)), p), "(seen[k] == 0) == p"),
     (select(ir.Load("bool", seen, k), a, b), "seen[k] != 0 ? a : b"),
