@@ -12,7 +12,7 @@ from string import Template
 
 WIDEST = 16  # columns of a result up to which it counts as narrow
 WORK = 1 << 20  # multiplications up to which BLAS is as good: OpenBLAS takes small matrices as they lie, too
-KNOWN = 1 << 12  # the product of the known lengths from which a product may well be of that size
+KNOWN = 6 << 10  # the product of the known lengths from which 170 rows, not too large a batch, are so much work
 
 # Not a vector extension of one processor but of compilers: gcc and clang make of these types what there is.
 DECLARATIONS = """\
