@@ -333,12 +333,17 @@ def test_others_run_during_a_long_call(make):
     f(value)
     thread = threading.Thread(target=tick)
     thread.start()
-    started = time.perf_counter()
-    f(value)
-    ended = time.perf_counter()
+    most = 0
+    for _ in range(100):  # on one core, the other thread may not have its turn during each
+        started = time.perf_counter()
+        f(value)
+        ended = time.perf_counter()
+        most = max(most, sum(started < t < ended for t in ticks[-10_000:]))
+        if most > 10:
+            break
     done.set()
     thread.join()
-    assert sum(started < t < ended for t in ticks) > 10
+    assert most > 10
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
