@@ -72,12 +72,12 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 
 static inline int64_t sg_minimum_i64(int64_t a, int64_t b)
 {
-    return a <= b ? a : b;
+    return a > b ? b : a;
 }
 
 static inline int64_t sg_maximum_i64(int64_t a, int64_t b)
 {
-    return a >= b ? a : b;
+    return a < b ? b : a;
 }
 
 SG_INLINE uint64_t sg_bits_f64(double x)
@@ -136,7 +136,8 @@ SG_INLINE double sg_sigmoid_f64(double x)
 
 static inline double sg_maximum_f64(double a, double b)
 {
-    return a >= b || a != a ? a : b;
+    const double best = a < b ? b : a;
+    return b != b ? b : best;
 }
 
 /* n where x = 2^n m, for a positive normal x and m between sqrt(1/2) and sqrt(2). */
@@ -306,16 +307,6 @@ SG_KERNEL void compute_loss_update_bias(const double *restrict t_2, double *rest
     bias[0] = bias_2 - grad_bias * 0.5;
 }
 
-/* w <- w - grad_w * 0.5 : float64 (8,)    test_golden.py:48
-   16 operations; 128 bytes read, 64 written */
-SG_KERNEL void update_w(const double *restrict grad_w, double *restrict w)
-{
-    SG_LANES(omp simd)
-    for (int64_t i = 0; i < 8; ++i) {
-        w[i] -= grad_w[i] * 0.5;
-    }
-}
-
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
 int minibatch_plan(void *const *arrays, int64_t *sizes)
 {
@@ -362,15 +353,12 @@ int minibatch(void *const *arrays, const int64_t *sizes, void *workspace)
     double *t_2 = (double *)((char *)workspace + 64);
     double *t_3 = workspace;
     double *t = (double *)((char *)workspace + 64 + slot_bytes);
-    double *grad_w = workspace;
     /* images[minimum(..., 100):minimum(..., 100) + maximum(..., 0), :] @ w : float64 (n_3,)    test_golden.py:46 */
     sg_gemv_f64(0, n_3, 8, 1.0, images + n * 8, w, 0.0, t_2);
     compute(w, t_3);
     compute_loss_update_bias(t_2, bias, targets + n, t_3, loss, t, n_3);
-    /* grad_w = 0.02 * w + 1 * (images[...:... + ..., :].T @ (... + ...)) : float64 (8,)    test_golden.py:46 */
-    memcpy(grad_w, w, (size_t)8 * sizeof *grad_w);
-    sg_gemv_f64(1, n_3, 8, 1.0, images + n * 8, t, 0.02, grad_w);
-    update_w(grad_w, w);
+    /* w <- 0.99 * w + -0.5 * (images[...:... + ..., :].T @ (... + ...)) : float64 (8,)    test_golden.py:48 */
+    sg_gemv_f64(1, n_3, 8, -0.5, images + n * 8, t, 0.99, w);
     return 0;
 }
 

@@ -70,6 +70,11 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         SG_BLOCK_OF(n, call)
 #endif
 
+static inline uint32_t sg_minimum_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? b : a;
+}
+
 static inline bool sg_isnan_f32(float a)
 {
     return a != a;
@@ -260,28 +265,27 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
 }
 
 /* all((labels >= -10) & (labels < 10)) : bool ()    test_golden.py:33
-   4*x_0 operations; 8*x_0 bytes read, 1 written */
-SG_KERNEL void compute(const int64_t *restrict labels, bool *restrict t, int64_t x_0)
+   4*x_0 + 1 operations; 8*x_0 bytes read, 1 written */
+SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int64_t x_0)
 {
-    bool best = true;
-    SG_LANES(omp simd reduction(&:best))
+    uint32_t best = 4294967295U;
+    SG_LANES(omp simd reduction(min:best))
     for (int64_t i = 0; i < x_0; ++i) {
         const int64_t labels_2 = labels[i];
-        best = best & ((labels_2 >= -10) & (labels_2 < 10));
+        best = sg_minimum_u32(best, (uint32_t)((labels_2 >= -10) & (labels_2 < 10)));
     }
-    t[0] = best;
+    t[0] = best != 0;
 }
 
 /* loss = -(sum(... - ... - log(...)) / float32(x.shape[0])) : float32 ()    test_golden.py:33
    argmax(p, axis=1) : int64 (x_0,)    test_golden.py:36
    switch(switch(..., ..., ...) == arange(10), -1 / ..., 0) - p * (-1 / ...) : float32 (x_0, 10)    test_golden.py:32
    grad_b = sum(switch(switch(..., ..., ...) == ..., -1 / ..., 0) - p * (-1 / ...), axis=0) : float32 (10,)    test_golden.py:32
-   218*x_0 + 3 operations; 12*x_0 + 44 bytes read, 48*x_0 + 44 written */
+   219*x_0 + 3 operations; 12*x_0 + 4 bytes read, 48*x_0 + 44 written */
 SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *restrict t_3, const float *restrict b,
                                    int64_t *restrict output_1, float *restrict t_2, float *restrict grad_b_of_block,
                                    double *restrict total_2_of_block, int64_t first, int64_t last, int64_t x_0)
 {
-    float t_13_row[10];
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 10; ++i) {
         grad_b_of_block[i] = 0.0f;
@@ -289,7 +293,7 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
     double total_2 = 0.0;
     for (int64_t i = first; i < last; ++i) {
         const int64_t labels_2 = labels[i];
-        const int64_t t_22 = labels_2 < 0 ? labels_2 + 10 : labels_2;
+        const int64_t t_23 = labels_2 < 0 ? labels_2 + 10 : labels_2;
         float best = -INFINITY;
         int32_t nan_seen = 0;
         SG_LANES(omp simd reduction(max:best) reduction(|:nan_seen))
@@ -306,25 +310,26 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
         for (int64_t j = 0; j < 10; ++j) {
             const float t_9 = t_3[i * 10 + j] + b[j];
             const float t_13 = sg_exp_f32(t_9 - best);
-            t_13_row[j] = t_13;
+            t_2[i * 10 + j] = t_13;
             part_2 += t_13;
         }
         total += (double)part_2;
         const float t_14 = (float)total;
+        const float t_19 = 1.0f / t_14;
         total_2 += (double)(t_3[(i < 0 ? i + x_0 : i) * 10 + (labels_2 < 0 ? labels_2 + 10 : labels_2)] + b[labels_2 < 0 ? labels_2 + 10 : labels_2] - best - sg_log_f32(t_14));
         float best_3 = -INFINITY;
         int64_t best_2 = 0;
         for (int64_t j = 0; j < 10; ++j) {
-            const float t_13 = t_13_row[j];
-            const float p = t_13 / t_14;
-            const float t_26 = (t_22 == j ? -1.0f / (float)x_0 : 0.0f) - p * (-1.0f / (float)x_0);
+            const float t_13 = t_2[i * 10 + j];
+            const float p = t_13 * t_19;
+            const float t_27 = (t_23 == j ? -1.0f / (float)x_0 : 0.0f) - p * (-1.0f / (float)x_0);
             const float term_2 = p;
             if ((term_2 > best_3) | (sg_isnan_f32(term_2) & !sg_isnan_f32(best_3))) {
                 best_3 = term_2;
                 best_2 = j;
             }
-            t_2[i * 10 + j] = t_26;
-            grad_b_of_block[j] += t_26;
+            t_2[i * 10 + j] = t_27;
+            grad_b_of_block[j] += t_27;
         }
         output_1[i] = best_2;
     }
@@ -406,14 +411,14 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     int64_t *output_1 = arrays[5]; /* output, int64 (x_0,) */
     const int64_t x_0 = sizes[0];
     const int64_t slot_bytes = sizes[6];
-    bool *t = workspace;
+    uint8_t *t = workspace;
     float *t_3 = (float *)((char *)workspace + 1600);
     float *t_2 = (float *)((char *)workspace + 1600 + slot_bytes);
     float *grad_b = workspace;
     double *total_2_of_block = (double *)((char *)workspace + 64);
     float *grad_b_of_block = (float *)((char *)workspace + 320);
     compute(labels, t, x_0);
-    if (!t[0])
+    if (t[0] == 0)
         return 9;
     /* x @ W : float32 (x_0, 10)    test_golden.py:32 */
     sg_gemm_f32(0, 0, x_0, 10, 20, 1.0f, x, W, 0.0f, t_3);
