@@ -67,7 +67,8 @@ def share_kernels(kernels: Sequence[ir.Kernel], run: Sequence[ir.Stmt]) -> tuple
             case ir.Timed(_, body):
                 return replace(stmt, body=tuple(map(redirected, body)))
             case ir.InBlocks(_, _, call, rest):
-                return replace(stmt, call=redirected(call), rest=tuple(map(redirected, rest)))
+                call = replace(call, name=stands_for.get(call.name, call.name))
+                return replace(stmt, call=call, rest=tuple(map(redirected, rest)))
         return stmt
 
     return list(kept.values()), list(map(redirected, run))
@@ -119,8 +120,9 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 return replace(s, index=var(index), extent=expr(extent), body=inner, sums=sums, start=expr(start))
             case ir.Runs(loop, _, before, after, streamed):
                 streamed = streamed and ir.Streamed(buffer(streamed.buffer), expr(streamed.count))
-                first, inner = tuple(map(stmt, before)), stmt(loop)
-                return replace(s, loop=inner, before=first, after=tuple(map(stmt, after)), streamed=streamed)
+                first, own = tuple(map(stmt, before)), stmt(loop)
+                assert isinstance(own, ir.For)
+                return replace(s, loop=own, before=first, after=tuple(map(stmt, after)), streamed=streamed)
             case ir.If(condition, body, orelse):
                 inner, other = tuple(map(stmt, body)), tuple(map(stmt, orelse))
                 return replace(s, condition=expr(condition), body=inner, orelse=other)

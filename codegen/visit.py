@@ -80,9 +80,10 @@ def with_expressions(stmt: ir.Stmt, change: Callable[[ir.Expr], ir.Expr]) -> ir.
         case ir.For(_, extent, body):
             return replace(stmt, extent=change(extent), body=inner(body), start=change(stmt.start))
         case ir.Runs(loop, _, before, after, streamed):
-            (changed,) = inner([loop])
+            (own,) = inner([loop])
+            assert isinstance(own, ir.For)
             streamed = streamed and replace(streamed, count=change(streamed.count))
-            return replace(stmt, loop=changed, before=inner(before), after=inner(after), streamed=streamed)
+            return replace(stmt, loop=own, before=inner(before), after=inner(after), streamed=streamed)
         case ir.If(condition, body, orelse):
             return replace(stmt, condition=change(condition), body=inner(body), orelse=inner(orelse))
         case ir.Call(_, args):
