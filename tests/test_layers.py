@@ -77,9 +77,9 @@ symgraph/ops/__init__
 symgraph/rewrite/pattern
 symgraph/rewrite/engine
 symgraph/rewrite/layouts
+symgraph/rewrite/products
 symgraph/rewrite/sums
 symgraph/rewrite/canonicalize
-symgraph/rewrite/products
 symgraph/rewrite/stabilize
 symgraph/rewrite/specialize
 symgraph/rewrite/pipeline

@@ -7,6 +7,7 @@ positive by their definition, as s is, are cancelled, so a 0 in their place can 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,8 +66,11 @@ class Product:
         return -value if self.negative else value
 
 
-def product(x: Variable) -> Product:
-    """The factors of an expression; of one with very many, some may be products themselves."""
+def product(x: Variable, opens: Callable[[Variable], bool] = lambda y: True) -> Product:
+    """The factors of an expression; of one with very many, some may be products themselves.
+
+    opens: which products are taken apart
+    """
     over: list[Variable] = []
     under: list[Variable] = []
     negative = False
@@ -74,7 +78,8 @@ def product(x: Variable) -> Product:
     while todo:
         y, below = todo.pop()
         node = elementwise(y)
-        if node is None or len(todo) + len(over) + len(under) >= MOST_FACTORS or not y.type.is_float:
+        full = len(todo) + len(over) + len(under) >= MOST_FACTORS
+        if node is None or full or not y.type.is_float or not opens(y):
             (under if below else over).append(y)
         elif node.op.function is mul:  # type: ignore[attr-defined]
             todo += [(z, below) for z in reversed(node.inputs)]

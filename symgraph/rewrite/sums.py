@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 
-from symgraph.graph.node import Apply, Constant, Variable
+from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.axes import DimShuffle
-from symgraph.ops.elementary import mul, neg, true_divide
+from symgraph.ops.elementary import gt, switch
 from symgraph.ops.elementwise import Elementwise, cast
 from symgraph.ops.layout import BroadcastTo
 from symgraph.ops.reduce import Max, Min, Prod, Sum
 from symgraph.rewrite.layouts import as_scalar, extent
 from symgraph.rewrite.pattern import Graph, keeps_type, rule
+from symgraph.rewrite.products import Product, product
 
 REDUCTIONS = (Sum, Prod, Max, Min)  # those that a single element passes unchanged, but for its dtype
 
@@ -63,24 +64,43 @@ def reduce_before_reordering(node: Apply, graph: Graph) -> Variable | None:
 
 @rule(on=Sum, why="one product instead of one for each element")
 def sum_of_scaled(node: Apply, graph: Graph) -> Variable | None:
-    """A factor, divisor or sign that is the same for all that is summed to one element."""
+    """Factors, divisors and signs that are the same for all that is summed to one element.
+
+    What is summed may be used elsewhere: without these factors it is computed on the way there. A sum of nothing stays
+    0 where a factor is infinite.
+    """
     (x,) = node.inputs
-    if x.owner is None or not isinstance(x.owner.op, Elementwise) or not x.type.is_float or not graph.used_once(x):
-        return None
-    function, operands = x.owner.op.function, x.owner.inputs
-    if function is neg:
-        return -node.op(*operands)
-    if function not in (mul, true_divide):
+    if x.owner is None or not isinstance(x.owner.op, Elementwise) or not x.type.is_float:
         return None
     axes = node.op.axes  # type: ignore[attr-defined]
-    for k in (0, 1) if function is mul else (1,):
-        factor, rest = operands[k], operands[1 - k]
+    whole = product(x, lambda y: y is x or graph.used_once(y))
+
+    def is_same(factor: Variable) -> bool:
         own = [axis - x.ndim + factor.ndim for axis in axes]
-        if all(axis < 0 or factor.type.shape[axis] == 1 for axis in own) and keeps_type(x, rest):
-            factor = factor.dimshuffle(*[axis for axis in range(factor.ndim) if axis not in own])
-            total = node.op(rest)
-            return total * factor if function is mul else total / factor
-    return None
+        return all(axis < 0 or factor.type.shape[axis] == 1 for axis in own)
+
+    def dropped(factor: Variable) -> Variable:
+        own = [axis - x.ndim + factor.ndim for axis in axes]
+        return factor.dimshuffle(*[axis for axis in range(factor.ndim) if axis not in own])
+
+    if not whole.negative and not any(map(is_same, (*whole.over, *whole.under))):
+        return None
+    over, under = (tuple(y for y in factors if not is_same(y)) for factors in (whole.over, whole.under))
+    inner = Product(over, under).build()
+    if not over or not isinstance(inner, Variable) or not keeps_type(x, inner):
+        return None
+    total = node.op(inner)
+    factors, divisors = list(filter(is_same, whole.over)), list(filter(is_same, whole.under))
+    for factor in factors:
+        total = total * dropped(factor)
+    for factor in divisors:
+        total = total / dropped(factor)
+    lengths = [extent(x, axis, graph) for axis in axes]
+    tame = all(map(is_finite, factors)) and all(isinstance(y, Constant) and np.all(y.data != 0) for y in divisors)
+    if not tame and not all(isinstance(n, int) and n > 0 for n in lengths):
+        terms = math.prod([as_scalar(n) for n in lengths], start=1)
+        total = switch(gt(terms, 0), total, as_variable(0, total.dtype))
+    return -total if whole.negative else total
 
 
 @rule(on=Sum, why="as many equal terms are a product")

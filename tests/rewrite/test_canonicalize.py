@@ -211,6 +211,37 @@ def test_a_gradient_of_ones_is_a_scalar(var, is_same):
     assert is_same(result, x * 2)
 
 
+SCALED = {
+    "a * s": lambda a, b, s, t: a * s,
+    "a / s": lambda a, b, s, t: a / s,
+    "-(a * b)": lambda a, b, s, t: -(a * b),
+    "(a / s) * (b / t)": lambda a, b, s, t: (a / s) * (b / t),
+    "3 * a / (-s * t) * b": lambda a, b, s, t: 3 * a / (-s * t) * b,
+    "2 / a": lambda a, b, s, t: 2 / a,
+    "s / t": lambda a, b, s, t: s / t,
+    "(a * s) * (a * s)": lambda a, b, s, t: (a * s) * (a * s),
+}
+
+
+@pytest.mark.parametrize("used_again", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, None])
+@pytest.mark.parametrize("name", SCALED)
+def test_what_is_the_same_for_a_sum_is_taken_out_of_it(name, axis, used_again, var, check):
+    a, b, s, t = var("float64", 2), var("float64", 2), var("float64", 2, shape=(None, 1)), var("float64", 0)
+    rng = np.random.default_rng(0)
+    values = {a: rng.normal(size=(3, 4)), b: rng.normal(size=(3, 4)), s: rng.normal(size=(3, 1)), t: -2.5}
+    x = SCALED[name](a, b, s, t)
+    result = check([x.sum(axis=axis), *([x] if used_again else [])], values, rtol=1e-12)
+    nothing = {**values, a: values[a][:, :0], b: values[b][:, :0]}
+    for zero_or_infinite in (0.0, np.inf, np.nan) if name != "s / t" else ():
+        with np.errstate(all="ignore"):
+            check([x.sum(axis=axis), *([x] if used_again else [])], {**nothing, t: zero_or_infinite})
+            check([x.sum(axis=axis), *([x] if used_again else [])], {**nothing, s: np.full((3, 1), zero_or_infinite)})
+    if axis == 1 and not used_again and name in ("a / s", "(a / s) * (b / t)", "3 * a / (-s * t) * b"):
+        (total,) = (node for node in toposort(result.outputs) if isinstance(node.op, Sum))
+        assert not any(node.op.label == "true_divide" for node in toposort(total.inputs))
+
+
 def test_the_sum_of_a_stretched_value_is_a_product(var, check):
     x, s = var("float64", 2, shape=(4, 3)), var("float64", 0)
     result = check(broadcast_to(s, (4, 3)).sum(), {s: 1.5})
