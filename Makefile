@@ -4,7 +4,9 @@ VENV := .venv
 RUN  := $(VENV)/bin/python
 TESTS ?= -n auto
 BENCH ?= --threads 1
-PEERS := numba+scipy+intel-cmplr-lib-rt jax torch pytensor numexpr casadi     # with what makes them fast
+PEERS := scipy numba jax pytensor numexpr casadi
+CPU_TORCH := https://download.pytorch.org/whl/cpu
+INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check
 
 usable := import sys, venv, ensurepip; assert sys.version_info >= (3, 11)
 names  := python3 python3.14 python3.13 python3.12 python3.11
@@ -61,14 +63,15 @@ $(made):
 
 $(VENV)/has-%: $(made) setup.py pyproject.toml
 	@echo 'installing symgraph[$*] in $(VENV)'
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@$(INSTALL) --editable '.[$*]'
 	@touch $@
 
-# Each peer may be missing: what cannot be installed is left out of the table. Of torch, the build without CUDA is enough.
+# Each peer may be missing: what cannot be installed is left out of the table. PyPI's torch for Linux brings gigabytes of
+# CUDA, so its own index is asked for the package, and PyPI for what that needs.
 $(VENV)/has-peers: $(VENV)/has-bench
-	@for peer in $(PEERS); do \
+	@for peer in $(PEERS) torch; do \
 	    echo "installing $$peer in $(VENV)"; \
-	    $(RUN) -m pip install --quiet --disable-pip-version-check --extra-index-url https://download.pytorch.org/whl/cpu \
-	        $$(echo $$peer | tr + ' ') || echo "left out: $$peer could not be installed"; \
+	    { [ $$peer != torch ] || $(INSTALL) --no-deps --retries 1 --index-url $(CPU_TORCH) torch; } && $(INSTALL) $$peer \
+	        || echo "left out: $$peer could not be installed"; \
 	done
 	@touch $@

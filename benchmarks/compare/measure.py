@@ -35,7 +35,7 @@ class Effort:
     again: bool = True
 
 
-QUICK = Effort(rounds=5, limit=30.0, again=False)
+QUICK = Effort(rounds=5, limit=60.0, again=False)
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Worker:
     def build(self, workload: Workload, data: Path, limit: float, again: bool) -> Measured:
         """Build a program, and a second time from the disk cache; the last stays ready for its turns."""
         if workload.program in self.given_up:
-            return Measured(failed=f"not tried, for {self.given_up[workload.program]} took too long")
+            return Measured(failed=f"not tried: {self.given_up[workload.program]} took too long")
         self.forget()
         measured = Measured()
         for time in ("cold", "warm") if again else ("cold",):

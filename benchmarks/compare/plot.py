@@ -39,6 +39,7 @@ def plot(rows: Sequence[Row], names: Sequence[str], title: str, path: Path) -> N
     labels = ratios.get_legend_handles_labels()
     if labels[0]:
         figure.legend(*labels, loc="outside lower center", ncol=6, fontsize=8, frameon=False)
+    ratios.set_ylim(-1, len(rows))
     shares.barh(places, [100 * (r.share or 0) for r in rows], color="0.6")
     shares.axvline(85, color="black", lw=1, ls=":")
     shares.set_xlim(0, 105)

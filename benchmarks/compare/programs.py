@@ -249,14 +249,16 @@ class ReluMlp(Program):
         return {name: rng.random((sizes["batch"], sizes["width"])) for name in ("x", "t")}
 
     def state(self, rng, sizes):
-        width, state = sizes["width"], {}
+        width = sizes["width"]
+        state: Arrays = {}
         for k in range(3):
             state |= {f"W{k}": rng.normal(size=(width, width)) / np.sqrt(width), f"b{k}": np.zeros(width)}
         return state | {"v" + name: 0.01 * rng.normal(size=w.shape) for name, w in state.items()}
 
     def reference(self, inputs, state):
         x, t = inputs.values()
-        layers, shares = [x], {}
+        layers = [x]
+        shares: Arrays = {}
         for k in range(3):
             z = layers[-1] @ state[f"W{k}"] + state[f"b{k}"]
             layers.append(np.maximum(z, 0) if k < 2 else z)

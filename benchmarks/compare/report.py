@@ -107,7 +107,7 @@ def cell(measured: Measured | None) -> str:
     if measured is None:
         return ""
     if measured.failed:
-        return "wrong" if measured.wrong else measured.failed.split(",")[0]
+        return "wrong" if measured.wrong else measured.failed.split(":")[0]
     return duration(measured.time)
 
 
@@ -193,7 +193,7 @@ class Live:
     def __init__(self, names: Sequence[str], label: int):
         self.names = names
         self.label = label
-        self.widths = [max(9, len(name) + 1) for name in names]
+        self.widths = [max(10, len(name) + 1) for name in names]
         self.group = ""
 
     def show(self, row: Row) -> None:

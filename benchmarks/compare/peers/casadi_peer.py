@@ -35,7 +35,8 @@ def build(w: Workload, option: str) -> Call | None:
         buffer.set_arg(k, memoryview(x))
     for k, x in enumerate([*results, *state.values()]):  # the check of the results shows that this may be in place
         buffer.set_res(k, memoryview(x))
-    return Call(evaluate, outputs=lambda _, buffer=buffer: results, state=lambda: state)  # which keeps the buffer alive
+    keep = [buffer, *results]  # CasADi does not
+    return Call(evaluate, outputs=lambda _: keep[1:], state=lambda: state)
 
 
 def shaped(x: np.ndarray, w: Workload) -> np.ndarray:

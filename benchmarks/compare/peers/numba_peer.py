@@ -22,6 +22,8 @@ from benchmarks.compare.workloads import Workload
 # NaN and infinity keep their meaning; sums may be reordered, products contracted, divisions made reciprocals.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 SCALE, CUBE = GELU
+# Of parallel=True only prange: what else numba finds to do in parallel is too small for it.
+ONLY_LOOPS = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
 LARGE = 100_000  # elements from which a second thread pays
 THREADS = int(os.environ.get("NUMBA_NUM_THREADS", "1"))
 BLOCKS = max(THREADS, 1)
@@ -32,7 +34,7 @@ warnings.filterwarnings("ignore", category=numba.NumbaPerformanceWarning)
 def build(w: Workload, option: str) -> Call | None:
     """The call of a program: its loop, with results and temporaries kept between calls."""
     large = sum(x.size for x in w.data.arrays.values()) >= LARGE and w.program != "chain"
-    jit = numba.njit(parallel=THREADS > 1 and large, fastmath=FAST, cache=True, error_model="numpy")
+    jit = numba.njit(parallel=ONLY_LOOPS if THREADS > 1 and large else False, fastmath=FAST, cache=True, error_model="numpy")
     inputs, state = list(w.data.arrays.values()), {name: x.copy() for name, x in w.data.state.items()}
     inputs = [x if x.ndim else x[()] for x in inputs]
     outputs = [np.empty(x.shape, w.dtype) for x in w.expected.arrays.values()]
@@ -324,7 +326,7 @@ def through_relu(d, W, h, out):
             out[i, j] = out[i, j] if h[i, j] > zero else zero
 
 
-inner = numba.njit(parallel=THREADS > 1, fastmath=FAST, cache=True, error_model="numpy")
+inner = numba.njit(parallel=ONLY_LOOPS if THREADS > 1 else False, fastmath=FAST, cache=True, error_model="numpy")
 relu_layer, momentum_step, through_relu = (inner(f) for f in (relu_layer, momentum_step, through_relu))
 
 

@@ -1,4 +1,4 @@
-"""numexpr: what is elementwise, and one sum."""
+"""numexpr: what is elementwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPRESSIONS = {
         "half * (1 + tanh(scale * x + cubed * x**3)) + half * x * (1 - tanh(scale * x + cubed * x**3)**2)"
         " * (scale + 3 * cubed * x**2)",
     ],
-    "gaussian_sum": ["sum(exp(-(x - m)**2 / s))"],
+    "gaussian_sum": ["exp(-(x - m)**2 / s)"],  # summed by numpy: numexpr adds float32 one after the other, and errs
 }
 
 
@@ -44,6 +44,9 @@ def build(w: Workload, option: str) -> Call | None:
         results = [None] * len(results)
     compiled = [numexpr.NumExpr(e, signature(e, names)) for e in expressions]
     arguments = [[names[n] for n in c.input_names] for c in compiled]
+    if w.program == "gaussian_sum":
+        out = np.empty_like(w.data.arrays["x"])
+        return Call(lambda: compiled[0](*arguments[0], out=out, ex_uses_vml=False).sum())
     if len(compiled) == 1:
         return Call(lambda: compiled[0](*arguments[0], out=results[0], ex_uses_vml=False))
     return Call(lambda: [c(*a, out=r, ex_uses_vml=False) for c, a, r in zip(compiled, arguments, results)])

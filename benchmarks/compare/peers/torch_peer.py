@@ -31,7 +31,6 @@ def build(w: Workload, option: str) -> Call | None:
     outputs = [torch.empty(x.shape, dtype=getattr(torch, w.dtype)) for x in w.expected.arrays.values()]
     torch.set_grad_enabled(False)
     if option == "compile":
-        torch._dynamo.config.recompile_limit = 1
         if w.bound:
             return None
         if w.program in STEPS:
@@ -53,8 +52,9 @@ def build(w: Workload, option: str) -> Call | None:
             x.requires_grad_()
         return Call(EAGER_STEPS[w.program], (state, *inputs), state=known)
     if w.bound or w.group == "elementwise":
-        into = INTO.get(w.program)
-        return None if into is None else Call(into, (outputs, *inputs), outputs=lambda _: outputs)
+        if w.program not in INTO:
+            return None
+        return Call(INTO[w.program], (outputs, *inputs), outputs=lambda _: outputs)
     return Call(EAGER.get(w.program, FUNCTIONS[w.program]), inputs)
 
 
@@ -115,17 +115,17 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def textbook_cost(s, x, y):
     h = torch.sigmoid(x @ s["W"] + s["b"])
     p = torch.sigmoid(h @ s["W2"] + s["b2"])
-    return ((y - p) ** 2).mean(), p
+    return ((y - p) ** 2).mean(), (p,)
 
 
 def logistic_cost(s, x, y):
-    return F.cross_entropy(torch.addmm(s["b"], x, s["W"]), y), None
+    return F.cross_entropy(torch.addmm(s["b"], x, s["W"]), y), ()
 
 
 def tanh_cost(s, x, y):
     h = torch.tanh(torch.addmm(s["b1"], x, s["W1"]))
     penalty = PENALTY * ((s["W1"] ** 2).sum() + (s["W2"] ** 2).sum())
-    return F.cross_entropy(torch.addmm(s["b2"], h, s["W2"]), y) + penalty, None
+    return F.cross_entropy(torch.addmm(s["b2"], h, s["W2"]), y) + penalty, ()
 
 
 def relu_cost(s, x, t):
@@ -133,14 +133,14 @@ def relu_cost(s, x, t):
     for k in range(3):
         h = torch.addmm(s[f"b{k}"], h, s[f"W{k}"])
         h = torch.relu(h) if k < 2 else h
-    return F.mse_loss(h, t), None
+    return F.mse_loss(h, t), ()
 
 
 def descent(cost, rate, momentum=False):
     """A step for `torch.compile`: gradients by torch.func, weights updated in the same graph."""
     def step(state, x, y):
         weights = {name: w for name, w in state.items() if not name.startswith("v")}
-        shares, (value, p) = torch.func.grad_and_value(cost, has_aux=True)(weights, x, y)
+        shares, (value, others) = torch.func.grad_and_value(cost, has_aux=True)(weights, x, y)
         for name, share in shares.items():
             if momentum:
                 velocity = state["v" + name]
@@ -148,7 +148,7 @@ def descent(cost, rate, momentum=False):
                 state[name].add_(velocity)
             else:
                 state[name].sub_(share, alpha=rate)
-        return (value,) if p is None else (p, value)
+        return *others, value
     return step
 
 
@@ -158,7 +158,7 @@ def eager_descent(cost, rate, momentum=False):
         names = [name for name in state if not name.startswith("v")]
         weights = [state[name] for name in names]
         with torch.enable_grad():
-            value, p = cost(state, x, y)
+            value, others = cost(state, x, y)
         shares = torch.autograd.grad(value, weights)
         with torch.no_grad():
             if momentum:
@@ -168,7 +168,7 @@ def eager_descent(cost, rate, momentum=False):
                 torch._foreach_add_(weights, velocities)
             else:
                 torch._foreach_add_(weights, shares, alpha=-rate)
-        return (value.detach(),) if p is None else (p.detach(), value.detach())
+        return *(x.detach() for x in others), value.detach()
     return step
 
 
