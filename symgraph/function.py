@@ -403,6 +403,11 @@ class Function:
         """
         return self._compiled().module.run_address
 
+    @property
+    def plan_address(self) -> int:
+        """Where `int NAME_plan(void *const *arrays, int64_t *sizes)` is, which fills in the sizes; as `address`."""
+        return self._compiled().module.plan_address
+
     def lowlevel(self, signature: str | None = None) -> Any:
         """A function of doubles as a plain C function, called by ctypes, for scipy.LowLevelCallable, numba or ctypes.
 
