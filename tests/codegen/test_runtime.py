@@ -154,7 +154,8 @@ def test_parameters_are_those_in_c(name):
     (None, 10, 784, "sg_gemm_f32_n10"), (784, 10, None, "sg_gemm_f32_n10"), (10, None, 784, "sg_gemm_f32_m10"),
     (16, 16, 784, "sg_gemm_f32"), (16, 16, 5000, "sg_gemm_f32_n16"),     # all known: whether it is large is known, too
     (None, 2, 2, "sg_gemm_f32"), (4, 2, 2, "sg_gemm_f32"), (None, None, None, "sg_gemm_f32"),
-    (None, 10, 500, "sg_gemm_f32"), (None, 1, 784000, "sg_gemm_f32"), (None, 17, 784, "sg_gemm_f32"), (1, None, 784000, "sg_gemm_f32"),
+    (None, 10, 500, "sg_gemm_f32"),
+    (None, 1, 784000, "sg_gemm_f32"), (None, 17, 784, "sg_gemm_f32"), (1, None, 784000, "sg_gemm_f32"),
 ])
 def test_results_known_to_be_narrow_have_a_routine_of_their_own(m, n, k, name):
     lengths = [ir.index(x) if x is not None else ir.Var(ir.INDEX, v) for x, v in ((m, "m"), (n, "n"), (k, "k"))]
