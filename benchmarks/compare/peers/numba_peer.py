@@ -22,8 +22,6 @@ from benchmarks.compare.workloads import Workload
 # NaN and infinity keep their meaning; sums may be reordered, products contracted, divisions made reciprocals.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 SCALE, CUBE = GELU
-# Of parallel=True only prange: what else numba finds to do in parallel is too small for it.
-ONLY_LOOPS = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
 LARGE = 100_000  # elements from which a second thread pays
 THREADS = int(os.environ.get("NUMBA_NUM_THREADS", "1"))
 BLOCKS = max(THREADS, 1)
@@ -31,10 +29,17 @@ BLOCKS = max(THREADS, 1)
 warnings.filterwarnings("ignore", category=numba.NumbaPerformanceWarning)
 
 
+def jitter(large: bool) -> Any:
+    """What compiles a function. Of all that numba can do in parallel only prange: the rest is too small for it."""
+    automatic = "comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"
+    parallel = dict.fromkeys(automatic, False) if THREADS > 1 and large else False
+    return numba.njit(parallel=parallel, fastmath=FAST, cache=True, error_model="numpy")
+
+
 def build(w: Workload, option: str) -> Call | None:
     """The call of a program: its loop, with results and temporaries kept between calls."""
     large = sum(x.size for x in w.data.arrays.values()) >= LARGE and w.program != "chain"
-    jit = numba.njit(parallel=ONLY_LOOPS if THREADS > 1 and large else False, fastmath=FAST, cache=True, error_model="numpy")
+    jit = jitter(large)
     inputs, state = list(w.data.arrays.values()), {name: x.copy() for name, x in w.data.state.items()}
     inputs = [x if x.ndim else x[()] for x in inputs]
     outputs = [np.empty(x.shape, w.dtype) for x in w.expected.arrays.values()]
@@ -197,7 +202,7 @@ def softmax_row(row, label, n, d):
     return math.log(total) + top - chosen
 
 
-softmax_row = numba.njit(fastmath=FAST, cache=True, error_model="numpy")(softmax_row)
+softmax_row = jitter(large=False)(softmax_row)
 
 
 def cross_entropy(x, y, cost, d):
@@ -326,8 +331,7 @@ def through_relu(d, W, h, out):
             out[i, j] = out[i, j] if h[i, j] > zero else zero
 
 
-inner = numba.njit(parallel=ONLY_LOOPS if THREADS > 1 else False, fastmath=FAST, cache=True, error_model="numpy")
-relu_layer, momentum_step, through_relu = (inner(f) for f in (relu_layer, momentum_step, through_relu))
+relu_layer, momentum_step, through_relu = (jitter(large=True)(f) for f in (relu_layer, momentum_step, through_relu))
 
 
 def relu_mlp(x, t, W0, b0, W1, b1, W2, b2, vW0, vb0, vW1, vb1, vW2, vb2, cost, h0, h1, z, d0, d1, dW):
