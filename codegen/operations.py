@@ -122,6 +122,14 @@ def _makers(name: str) -> dict[str, Maker]:
     return OPERATIONS[name]
 
 
+# Those that cost a core as much as some 16 additions.
+EXPENSIVE = frozenset(
+    """
+    exp exp2 expm1 log log2 log10 log1p power sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh
+    arctanh erf erfc gamma gammaln psi polygamma sigmoid
+    """.split()
+)
+
 # What ir.Reduce combines with, by its kind; the positions of argmax and argmin are lowering's to track.
 REDUCTIONS = {
     "add": "add",

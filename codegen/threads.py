@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from string import Template
 from typing import Any
 
 import _cffi_backend  # not cffi, for the reason that blas.py gives
@@ -21,15 +22,15 @@ _CELL = _FFI.new("int32_t *", 1)
 _SHORT_SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 
 MOST_BLOCKS = 32
-BLOCK_WORK = 1 << 17  # operations, of which a core does some 10 in a nanosecond: a block takes longer than to wake a thread
+BLOCK_WORK = 1 << 18  # operations, of which a core does some 10 in a nanosecond
 
-DECLARATIONS = """\
+DECLARATIONS = Template("""\
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
-#define SG_BLOCK_WORK %d
+#define SG_BLOCK_WORK $work
 #endif
-enum { SG_MOST_BLOCKS = %d };
+enum { SG_MOST_BLOCKS = $most };
 static const int32_t sg_one_thread = 1;
 static const int32_t *sg_threads = &sg_one_thread;
 
@@ -59,7 +60,7 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 #define SG_IN_BLOCKS(n, call)                        \\
     for (int64_t block = 0; block < blocks; ++block) \\
         SG_BLOCK_OF(n, call)
-#endif""" % (BLOCK_WORK, MOST_BLOCKS)
+#endif""").substitute(work=BLOCK_WORK, most=MOST_BLOCKS)
 
 
 def take_threads(function: str) -> str:

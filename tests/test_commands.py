@@ -203,7 +203,7 @@ def test_a_cache_that_cannot_be_used_is_refused(capsys, monkeypatch, tmp_path):
 def test_doctor_of_a_machine_in_order(capsys):
     status, out, _ = call(capsys, "doctor")
     assert status == 0 and out.endswith("\nFunctions are compiled here.\n") and "Missing" not in out
-    for what in ("symgraph", "python", "packages", "cache", "compiler", "BLAS", "processor", "measured", "calls", "trial"):
+    for what in "symgraph python packages cache compiler BLAS processor measured calls trial".split():
         assert re.search(rf"^{what} +\S", out, re.MULTILINE), what
     assert "-std=c11" in out and "the result is right" in out and re.search(r"numpy \d", out)
     assert re.search(r"memory [\d.]+ GB/s, one core's arithmetic [\d.]+ GFLOP/s", out)

@@ -9,7 +9,7 @@ import pytest
 
 import symgraph as sg
 import symgraph.tensor as T
-from symgraph.lower import loops
+from symgraph.lower import blocks
 
 COUNTS = (1, 2, 3, 7)
 rng = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def restored():
 def little_blocks(monkeypatch):
     """Work counts as large from two operations on."""
     monkeypatch.setenv("CC", os.environ["CC"] + " -DSG_BLOCK_WORK=1")
-    monkeypatch.setattr(loops, "BLOCK_WORK", 1)
+    monkeypatch.setattr(blocks, "BLOCK_WORK", 1)
 
 
 @pytest.mark.parametrize("case", CASES)

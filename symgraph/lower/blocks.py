@@ -10,13 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from codegen import ir
-from codegen.visit import expressions, free_variables, statements, walk
+from codegen.operations import EXPENSIVE
+from codegen.threads import BLOCK_WORK
+from codegen.visit import children, expressions, free_variables, statements, walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.parts import BEST_SO_FAR, Accumulation, Sink, Write, carried, combine
 from symgraph.lower.regions import multiply
 
 OUTERMOST = LOOP_INDICES[0]
 ZERO, ONE = ir.index(0), ir.index(1)
+EXPENSIVE_EFFORT = 16
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,21 @@ class Halves:
 
     block: tuple[ir.Stmt, ...]
     rest: tuple[ir.Stmt, ...]
+
+
+def effort(e: ir.Expr) -> int:
+    """About how many additions an expression costs; to load or store an element counts as one."""
+    match e:
+        case ir.Load():
+            return 1
+        case ir.Operation(_, name):
+            return (EXPENSIVE_EFFORT if name in EXPENSIVE else 1) + sum(map(effort, children(e)))
+    return sum(map(effort, children(e)))
+
+
+def is_little(work: ir.Expr) -> bool:
+    """Whether it is known that there is only one block's work."""
+    return isinstance(work, ir.Literal) and int(work.value) < 2 * BLOCK_WORK
 
 
 def can_be_split(statements_outside: Sequence[ir.Stmt], sinks: Iterable[Sink]) -> bool:
@@ -122,7 +140,7 @@ def _of_block(stmt: ir.Stmt) -> ir.Stmt:
     """A loop from the first to the last index of a block."""
     match stmt:
         case ir.Runs(loop):
-            return replace(stmt, loop=_of_block(loop))
+            return replace(stmt, loop=replace(loop, start=ir.FIRST, extent=ir.LAST))
         case ir.For():
             return replace(stmt, start=ir.FIRST, extent=ir.LAST)
     return stmt

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import reduce
 
 from codegen import ir
-from codegen.operations import identity
-from codegen.threads import BLOCK_WORK
+from codegen.operations import EXPENSIVE, identity
 from codegen.visit import buffers, children, free_variables, rebuild, walk
 from symgraph.graph.node import Apply, Variable
-from symgraph.lower.blocks import OUTERMOST, ZERO, Share, can_be_split, halves, is_shared
+from symgraph.lower.blocks import OUTERMOST, ZERO, Share, can_be_split, effort, halves, is_little, is_shared
 from symgraph.lower.elements import (
     LOOP_DEPTH,
     LOOP_INDICES,
@@ -43,14 +42,6 @@ from symgraph.lower.parts import (
 )
 from symgraph.lower.regions import Region, add, multiply
 
-# Worth keeping for the next pass over a row, rather than computing again.
-EXPENSIVE = frozenset(
-    """
-    exp exp2 expm1 log log2 log10 log1p power sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh
-    arctanh erf erfc gamma gammaln psi polygamma sigmoid
-    """.split()
-)
-EXPENSIVE_WORK = 16  # such a function in additions
 DEEPEST_EXPRESSION = 12  # operations inside each other; beyond, a part gets a local of its own
 LARGEST_ROW = 4096  # elements that are kept for the next pass; they should not leave the first cache
 
@@ -76,7 +67,7 @@ class Nest:
     arrays: Mapping[str, Variable]
     shares: Sequence[Share] = ()
     extent: ir.Expr | None = None
-    work: ir.Expr | None = None
+    work: ir.Expr = ZERO
     rest: ir.Kernel | None = None
 
 
@@ -152,7 +143,7 @@ class _NestBuilder:
         trial = self._schedule(0, list(self.sinks), set())
         rows = self._keep_rows()
         work = self._work()
-        if _is_little(work) or not can_be_split(trial, self.sinks):
+        if is_little(work) or not can_be_split(trial, self.sinks):
             body = [*rows, *self._cleared(), *self._schedule(0, list(self.sinks), set())]
             return Nest(self._kernel(name, body), self._arrays())
         return self._in_blocks(name, rows, work)
@@ -161,16 +152,15 @@ class _NestBuilder:
         """The nest as a kernel that does a block, and one that does the rest."""
         sums = [s for s in self.sinks if isinstance(s, Accumulation) and s.complete == 0]
         shares: dict[ir.Var | ir.Buffer, Share] = {}
-        for sink in sums:
-            for _, var in carried(sink):
-                shares[var] = self._share(f"{sink.name}_of_block", var.dtype, ir.index(1))
+        for total in sums:
+            for _, var in carried(total):
+                shares[var] = self._share(f"{total.name}_of_block", var.dtype, ir.index(1))
         gathered = []
-        for sink in self.scattered:
+        for sink, lengths in self.scattered.items():
             if is_shared(sink):
-                share = shares[sink.buffer] = self._share(
-                    f"{sink.buffer.name}_of_block", sink.buffer.dtype, self._count(self.scattered[sink])
-                )
-                gathered.append((sink.kind, sink.buffer, share.array))
+                array = sink.buffer
+                share = shares[array] = self._share(f"{array.name}_of_block", array.dtype, self._count(lengths))
+                gathered.append((sink.kind, array, share.array))
                 sink.buffer = share.array
         cleared = self._cleared(ir.FIRST, ir.LAST)
         outside = self._schedule(0, list(self.sinks), set())
@@ -200,8 +190,8 @@ class _NestBuilder:
         deepest = len(self.extents)
         expressions = [v.expr for v in (*self.values.values(), *self.loads.values()) if v and v.depth == deepest]
         expressions += [s.reduction.body for s in self.sinks if isinstance(s, Accumulation) and s.depth == deepest]
-        expressions += [s.expr for s in self.sinks if isinstance(s, Write) and s.depth == deepest]
-        each = sum(EXPENSIVE_WORK if _is_expensive(e) else 1 for root in expressions for e in walk(root))
+        writes = [s.expr for s in self.sinks if isinstance(s, Write) and s.depth == deepest]
+        each = sum(map(effort, [*expressions, *writes])) + len(writes)
         return multiply(reduce(multiply, self.extents), ir.index(each)) if self.extents else ZERO
 
     # -- what there is to do
@@ -267,7 +257,8 @@ class _NestBuilder:
         """What sets the arrays that are added to, or the part of them that belongs to a block."""
         out: list[ir.Stmt] = []
         for sink, lengths in self.scattered.items():
-            start, end = ZERO, self._count(lengths)
+            start: ir.Expr = ZERO
+            end = self._count(lengths)
             if last is not None and not is_shared(sink):
                 row = self._count(lengths[1:])
                 start, end = multiply(first, row), multiply(last, row)
@@ -277,7 +268,8 @@ class _NestBuilder:
 
     def _count(self, lengths: Sequence[Variable]) -> ir.Expr:
         """The number of elements of an array with these lengths."""
-        return reduce(multiply, [self.elements.size(n) for n in lengths], ir.index(1))
+        one: ir.Expr = ir.index(1)
+        return reduce(multiply, [self.elements.size(n) for n in lengths], one)
 
     def _resolve(self, expr: ir.Expr, needs: list[Value | Accumulation]) -> ir.Expr:
         """The expression with elements replaced by locals of the nest or loads; what it needs is added to `needs`."""
@@ -560,15 +552,6 @@ class _NestBuilder:
             if sum(is_loop_index(e) for e in walk(body)) != inside:
                 return False
         return True
-
-
-def _is_little(work: ir.Expr) -> bool:
-    """Whether it is known that there is only one block's work."""
-    return isinstance(work, ir.Literal) and int(work.value) < 2 * BLOCK_WORK
-
-
-def _is_expensive(e: ir.Expr) -> bool:
-    return isinstance(e, ir.Operation) and e.name in EXPENSIVE
 
 
 def _levels(e: ir.Expr) -> int:

@@ -71,7 +71,9 @@ class StepWriter:
                 kind = "call" if own is None and is_routine(name) else "loops"
                 yield Step(name, kind, made, stored, tuple(body), () if own is None else (own,), self.arrays)
 
-    def _nest(self, region: Region, stored: Sequence[Variable]) -> tuple[list[ir.Kernel], list[ir.Stmt], frozenset[str]]:
+    def _nest(
+        self, region: Region, stored: Sequence[Variable]
+    ) -> tuple[list[ir.Kernel], list[ir.Stmt], frozenset[str]]:
         nest = build_nest(
             region,
             self.schedule.bodies,

@@ -422,7 +422,8 @@ def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> 
     """The sum over all axes, one, or several, as numpy.sum.
 
     Shapes: the summed axes are removed, or with `keepdims` have length 1.
-    Dtypes: floats stay (float32 in runs of 512, and these in float64), integers and bool give 64 bits; or what `dtype` says.
+    Dtypes: floats stay (float32 in runs of 512, and these in float64), integers and bool give 64 bits; or what `dtype`
+        says.
     Raises AxisError for an axis that is out of range or given twice.
     """
     return _total(Sum, x, axis, dtype, keepdims)

@@ -33,7 +33,7 @@
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
-#define SG_BLOCK_WORK 131072
+#define SG_BLOCK_WORK 262144
 #endif
 enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
@@ -172,18 +172,18 @@ int embed(void *const *arrays, const int64_t *sizes, void *workspace)
     double *t_2 = (double *)((char *)workspace + 192);
     uint32_t *best_of_block = (uint32_t *)((char *)workspace + 64);
     {
-        const int64_t blocks = sg_blocks(picks_0, picks_0 * 13);
+        const int64_t blocks = sg_blocks(picks_0, picks_0 * 4);
         SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, first, last))
         compute_rest(t, best_of_block, blocks);
     }
     if (t[0] == 0)
         return 8;
     {
-        const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 24);
+        const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 12);
         SG_IN_BLOCKS(picks_0 * 4, compute_2(step, t_2, first, last))
     }
     {
-        const int64_t blocks = sg_blocks(picks_0, picks_0 * 60);
+        const int64_t blocks = sg_blocks(picks_0, picks_0 * 4);
         SG_IN_BLOCKS(picks_0, compute_3(picks, table, output_0, first, last))
     }
     scatter(picks, table, t_2, picks_0);

@@ -32,7 +32,7 @@
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
-#define SG_BLOCK_WORK 131072
+#define SG_BLOCK_WORK 262144
 #endif
 enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
@@ -164,7 +164,7 @@ int gated(void *const *arrays, const int64_t *sizes, void *workspace)
     const int64_t x_0 = sizes[0];
     const int64_t x_1 = sizes[1];
     {
-        const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 51);
+        const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 28);
         SG_IN_BLOCKS(x_0 * x_1, compute(x, y, output_0, output_1, first, last))
     }
     return 0;

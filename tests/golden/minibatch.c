@@ -36,7 +36,7 @@
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
-#define SG_BLOCK_WORK 131072
+#define SG_BLOCK_WORK 262144
 #endif
 enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;

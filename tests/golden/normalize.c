@@ -33,7 +33,7 @@
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
-#define SG_BLOCK_WORK 131072
+#define SG_BLOCK_WORK 262144
 #endif
 enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
@@ -67,6 +67,61 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         SG_BLOCK_OF(n, call)
 #endif
 
+/* Arrays of SG_LARGE bytes and more are written past the caches, where the machine can do that. */
+#ifndef SG_LARGE
+#define SG_LARGE 8388608
+#endif
+#if defined(__clang__)
+#define SG_PAST_CACHES(to, from) __builtin_nontemporal_store(from, to)
+typedef long long sg_part __attribute__((vector_size(16), may_alias));
+#elif defined(__GNUC__) && defined(__AVX512F__)
+#define SG_PAST_CACHES(to, from) __builtin_ia32_movntdq512(to, from)
+typedef long long sg_part __attribute__((vector_size(64), may_alias));
+#elif defined(__GNUC__) && defined(__AVX__)
+#define SG_PAST_CACHES(to, from) __builtin_ia32_movntdq256(to, from)
+typedef long long sg_part __attribute__((vector_size(32), may_alias));
+#elif defined(__GNUC__) && defined(__SSE2__)
+#define SG_PAST_CACHES(to, from) __builtin_ia32_movntdq(to, from)
+typedef long long sg_part __attribute__((vector_size(16), may_alias));
+#endif
+
+static inline bool sg_is_large(int64_t bytes)
+{
+#ifdef SG_PAST_CACHES
+    return bytes >= SG_LARGE;
+#else
+    return bytes < 0;
+#endif
+}
+
+/* Copies past the caches, but for the ends of the target that are no whole lines. */
+SG_KERNEL void sg_stream(void *restrict target, const void *restrict source, int64_t bytes)
+{
+    char *to = target;
+    const char *from = source;
+    int64_t k = 0;
+#ifdef SG_PAST_CACHES
+    const int64_t head = (int64_t)(-(uintptr_t)to % 64);
+    k = head < bytes ? head : bytes;
+    memcpy(to, from, (size_t)k);
+    for (; bytes - k >= 64; k += 64)
+        for (int64_t part = 0; part < 64; part += (int64_t)sizeof(sg_part)) {
+            sg_part x;
+            memcpy(&x, from + k + part, sizeof x);
+            SG_PAST_CACHES((sg_part *)(void *)(to + k + part), x);
+        }
+#endif
+    memcpy(to + k, from + k, (size_t)(bytes - k));
+}
+
+/* What was written past the caches comes before what is written from here on, as other threads see it. */
+static inline void sg_streamed(void)
+{
+#if defined(SG_PAST_CACHES) && defined(__SSE2__)
+    __builtin_ia32_sfence();
+#endif
+}
+
 static inline bool sg_isnan_f64(double a)
 {
     return a != a;
@@ -79,16 +134,16 @@ static inline double sg_maximum_f64(double a, double b)
 }
 
 /* scaled = (x - mean) / sqrt(variance + 1e-05) * gain : float64 (x_0, x_1)    test_golden.py:66
-   sum(scaled, axis=0) : float64 (x_1,)    test_golden.py:67
+   sum((x - mean) / sqrt(variance + 1e-05), axis=0) : float64 (x_1,)    test_golden.py:67
    max(abs(x)) : float64 ()    test_golden.py:67
    12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 8*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
-                              double *restrict output_1_of_block, double *restrict best_of_block,
+                              double *restrict t_of_block, double *restrict best_of_block,
                               int64_t *restrict best_of_block_2, int64_t x_1, int64_t first, int64_t last)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < x_1; ++i) {
-        output_1_of_block[i] = 0.0;
+        t_of_block[i] = 0.0;
     }
     double best = -INFINITY;
     int64_t nan_seen = 0;
@@ -107,17 +162,17 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
         SG_LANES(omp simd reduction(+:total_2))
         for (int64_t j = 0; j < x_1; ++j) {
             const double x_2 = x[i * x_1 + j];
-            const double t_2 = x_2 - mean;
-            total_2 += t_2 * t_2;
+            const double t_3 = x_2 - mean;
+            total_2 += t_3 * t_3;
         }
-        const double t_6 = sqrt(total_2 / (double)x_1 + 1e-05);
+        const double t_7 = sqrt(total_2 / (double)x_1 + 1e-05);
         SG_LANES(omp simd)
         for (int64_t j = 0; j < x_1; ++j) {
             const double x_2 = x[i * x_1 + j];
-            const double t_2 = x_2 - mean;
-            const double scaled_2 = t_2 / t_6 * gain[j];
-            scaled[i * x_1 + j] = scaled_2;
-            output_1_of_block[j] += scaled_2;
+            const double t_3 = x_2 - mean;
+            const double t_8 = t_3 / t_7;
+            scaled[i * x_1 + j] = t_8 * gain[j];
+            t_of_block[j] += t_8;
         }
     }
     best_of_block[0] = best;
@@ -125,9 +180,9 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
 }
 
 /* What compute_scaled leaves to do when all blocks are done. */
-SG_KERNEL void compute_scaled_rest(double *restrict output_1, double *restrict output_2,
-                                   double *restrict best_of_block, int64_t *restrict best_of_block_2,
-                                   double *restrict output_1_of_block, int64_t blocks, int64_t x_1)
+SG_KERNEL void compute_scaled_rest(double *restrict t, double *restrict output_2, double *restrict best_of_block,
+                                   int64_t *restrict best_of_block_2, double *restrict t_of_block, int64_t blocks,
+                                   int64_t x_1)
 {
     double best = -INFINITY;
     int64_t nan_seen = 0;
@@ -137,16 +192,36 @@ SG_KERNEL void compute_scaled_rest(double *restrict output_1, double *restrict o
     }
     SG_LANES(omp simd)
     for (int64_t i = 0; i < x_1; ++i) {
-        output_1[i] = output_1_of_block[i];
+        t[i] = t_of_block[i];
     }
     for (int64_t block = 1; block < blocks; ++block) {
         SG_LANES(omp simd)
         for (int64_t i = 0; i < x_1; ++i) {
-            output_1[i] += output_1_of_block[block * x_1 + i];
+            t[i] += t_of_block[block * x_1 + i];
         }
     }
     best = nan_seen != 0 ? NAN : best;
     output_2[0] = best;
+}
+
+/* switch(x.shape[0] > 0, sum((x - mean) / sqrt(...), axis=0) * gain, 0) : float64 (x_1,)    test_golden.py:67
+   x_1 operations; 16*x_1 bytes read, 8*x_1 written */
+SG_KERNEL void compute(const double *restrict t, const double *restrict gain, double *restrict output_1, int64_t x_1,
+                       int64_t first, int64_t last, int64_t n)
+{
+    for (int64_t run = first; run < last; run += 512) {
+        const int64_t end = last - run < 512 ? last : run + 512;
+        double sg_row[512];
+        const bool sg_large = sg_is_large(x_1 * 8);
+        double *sg_to = sg_large ? sg_row : output_1 + run;
+        SG_LANES(omp simd)
+        for (int64_t i = run; i < end; ++i) {
+            sg_to[i - run] = n != 0 ? t[i] * gain[i] : 0.0;
+        }
+        if (sg_large)
+            sg_stream(output_1 + run, sg_row, (end - run) * 8);
+    }
+    sg_streamed();
 }
 
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
@@ -156,17 +231,21 @@ int normalize_plan(void *const *arrays, int64_t *sizes)
     const int64_t x_1 = sizes[1];
     const int64_t gain_0 = sizes[2];
     (void)arrays;
-    const int64_t workspace_bytes = 512 + ((x_1 * 256 + 63) & -64);
+    const int64_t n = (int64_t)(x_0 > 0);
+    const int64_t slot = 512 + ((x_1 * 8 + 63) & -64);
+    const int64_t workspace_bytes = slot + ((x_1 * 256 + 63) & -64);
     /* for (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain    test_golden.py:66 */
     if (!(x_1 == gain_0))
         return 1;
     /* x_0 > 0 */
-    if (!(x_0 > 0))
+    if (!(n != 0))
         return 2;
     /* x_1 > 0 */
     if (!(x_1 > 0))
         return 3;
-    sizes[3] = workspace_bytes;
+    sizes[3] = n;
+    sizes[4] = slot;
+    sizes[5] = workspace_bytes;
     return 0;
 }
 
@@ -180,14 +259,21 @@ int normalize(void *const *arrays, const int64_t *sizes, void *workspace)
     double *output_2 = arrays[4]; /* output, float64 () */
     const int64_t x_0 = sizes[0];
     const int64_t x_1 = sizes[1];
+    const int64_t n = sizes[3];
+    const int64_t slot = sizes[4];
+    double *t = (double *)((char *)workspace + 512);
     double *best_of_block = workspace;
     int64_t *best_of_block_2 = (int64_t *)((char *)workspace + 256);
-    double *output_1_of_block = (double *)((char *)workspace + 512);
+    double *t_of_block = (double *)((char *)workspace + slot);
     {
-        const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 27);
-        SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, output_1_of_block + block * x_1, best_of_block + block,
+        const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 9);
+        SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * x_1, best_of_block + block,
                                          best_of_block_2 + block, x_1, first, last))
-        compute_scaled_rest(output_1, output_2, best_of_block, best_of_block_2, output_1_of_block, blocks, x_1);
+        compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
+    }
+    {
+        const int64_t blocks = sg_blocks(x_1, x_1 * 4);
+        SG_IN_BLOCKS(x_1, compute(t, gain, output_1, x_1, first, last, n))
     }
     return 0;
 }

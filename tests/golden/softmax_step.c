@@ -36,7 +36,7 @@
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
-#define SG_BLOCK_WORK 131072
+#define SG_BLOCK_WORK 262144
 #endif
 enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
@@ -423,7 +423,7 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     /* x @ W : float32 (x_0, 10)    test_golden.py:32 */
     sg_gemm_f32(0, 0, x_0, 10, 20, 1.0f, x, W, 0.0f, t_3);
     {
-        const int64_t blocks = sg_blocks(x_0, x_0 * 590);
+        const int64_t blocks = sg_blocks(x_0, x_0 * 280);
         SG_IN_BLOCKS(x_0, compute_loss_grad_b(labels, t_3, b, output_1, t_2, grad_b_of_block + block * 10,
                                               total_2_of_block + block, first, last, x_0))
         compute_loss_grad_b_rest(loss, grad_b, total_2_of_block, grad_b_of_block, blocks, x_0);
