@@ -26,7 +26,7 @@ help:
 	@echo 'make demo     train a network on handwritten digits (examples/digits.py), about a minute the first time'
 	@echo 'make test     run the tests; some of them: make test TESTS=tests/examples'
 	@echo 'make lint     ruff and mypy'
-	@echo 'make bench    symgraph beside its peers, an hour or so; in minutes: make bench BENCH="--quick --only training"'
+	@echo 'make bench    symgraph beside its peers, which takes long; some of it: make bench BENCH="--quick --only training"'
 	@echo 'make clean    remove .venv, .venv-bench and all that was built'
 	@echo
 	@echo 'Each sets up .venv first. Another Python: make test PYTHON=python3.12'

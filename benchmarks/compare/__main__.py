@@ -105,10 +105,13 @@ def run(
         remarks.append(f"best matrix product in float32: {rate / 1e9:.0f} GFLOP/s ({whose})")
     print("\n".join(remarks), flush=True)
     live, results = Live(names, max(len(w.name) for w in rows) + 1), []
-    for workload in rows:
-        measured = measure(workload, workers, effort, folder)
-        results.append(Row(workload, Needed.by(replace(workload)), measured, rate))
-        live.show(results[-1])
+    try:
+        for workload in rows:
+            measured = measure(workload, workers, effort, folder)
+            results.append(Row(workload, Needed.by(replace(workload)), measured, rate))
+            live.show(results[-1])
+    except KeyboardInterrupt:
+        print("interrupted: what follows is of the rows so far", flush=True)
     good = [r for r in results if not r.refused]
     print("\n" + grid([["geometric means", "rows", "times faster"], *means(good)]), flush=True)
     write(results, names, remarks, threads, out)
