@@ -97,7 +97,7 @@ def print_program(program: ir.Program) -> str:
     bodies = [program.plan, program.run, *(kernel.body for kernel in program.kernels)]
     entries = [_plan(program), _run(program)]
     called = _called_routines(bodies)
-    threaded = bool(called) or any(isinstance(s, ir.InBlocks) for s in statements(program.run))
+    threaded = bool(called) or any(isinstance(s, ir.InBlocks) for body in bodies for s in statements(body))
     parts = [
         comment(program.comment or program.name),
         _HEADER,
@@ -322,13 +322,11 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Runs():
                 yield from _runs(stmt, depth)
             case ir.InBlocks(extent, work, call, rest):
-                yield f"{pad}{{"
                 count = f"sg_blocks({_inside(extent, ASSIGNMENT)}, {_inside(work, ASSIGNMENT)})"
-                yield f"{pad}{INDENT}const int64_t blocks = {count};"
-                head = f"{pad}{INDENT}SG_IN_BLOCKS({_inside(extent, ASSIGNMENT)}, {call.name}("
+                yield f"{pad}const int64_t blocks = {count};"
+                head = f"{pad}SG_IN_BLOCKS({_inside(extent, ASSIGNMENT)}, {call.name}("
                 yield from _wrapped(head, [_argument(a) for a in call.args], "))")
-                yield from _lines(rest, depth + 1)
-                yield f"{pad}}}"
+                yield from _lines(rest, depth)
             case ir.If(condition, (ir.Fail(code),), ()):
                 yield f"{pad}if ({expression(condition)})"
                 yield f"{pad}{INDENT}return {code};"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from codegen import ir
@@ -10,10 +10,10 @@ from codegen.dtypes import literal
 from codegen.visit import expressions, rebuild, statements, walk, with_expressions
 
 
-def lift_offsets(kernel: ir.Kernel) -> tuple[ir.Kernel, dict[str, ir.Expr]]:
+def lift_offsets(kernel: ir.Kernel, keep: Iterable[str] = ()) -> tuple[ir.Kernel, dict[str, ir.Expr]]:
     """The kernel with arrays that it reads from some element on starting there; the offsets are for the call to add.
 
-    `v[20 + i]` becomes `v[i]`, so that kernels for the rows of one array are equal.
+    Those in `keep` are left. `v[20 + i]` becomes `v[i]`, so that kernels for the rows of one array are equal.
     """
     starts: dict[str, ir.Expr | None] = {}
     for e in expressions(kernel.body):
@@ -23,7 +23,8 @@ def lift_offsets(kernel: ir.Kernel) -> tuple[ir.Kernel, dict[str, ir.Expr]]:
             if known != start:
                 starts[e.buffer.name] = None
     written = {s.buffer.name for s in statements(kernel.body) if isinstance(s, ir.Store)}
-    lifted = {name: start for name, start in starts.items() if start is not None and name not in written}
+    kept = {*written, *keep}
+    lifted = {name: start for name, start in starts.items() if start is not None and name not in kept}
     if not lifted:
         return kernel, {}
 
@@ -53,12 +54,12 @@ def _without(offset: ir.Expr, start: ir.Expr) -> ir.Expr:
 
 
 def share_kernels(kernels: Sequence[ir.Kernel], run: Sequence[ir.Stmt]) -> tuple[list[ir.Kernel], list[ir.Stmt]]:
-    """Keep one of each set of kernels that differ in names only, and let all calls go to it."""
+    """Keep one of each set of kernels that differ in names only, and let all calls go to it.
+
+    A kernel comes after those that it calls.
+    """
     kept: dict[object, ir.Kernel] = {}
     stands_for: dict[str, str] = {}
-    for kernel in kernels:
-        first = kept.setdefault(_anonymous(kernel), kernel)
-        stands_for[kernel.name] = first.name
 
     def redirected(stmt: ir.Stmt) -> ir.Stmt:
         match stmt:
@@ -71,6 +72,10 @@ def share_kernels(kernels: Sequence[ir.Kernel], run: Sequence[ir.Stmt]) -> tuple
                 return replace(stmt, call=call, rest=tuple(map(redirected, rest)))
         return stmt
 
+    for kernel in kernels:
+        kernel = replace(kernel, body=tuple(map(redirected, kernel.body)))
+        first = kept.setdefault(_anonymous(kernel), kernel)
+        stands_for[kernel.name] = first.name
     return list(kept.values()), list(map(redirected, run))
 
 
@@ -128,6 +133,9 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 return replace(s, condition=expr(condition), body=inner, orelse=other)
             case ir.Call(_, args):
                 return replace(s, args=tuple(map(argument, args)))
+            case ir.InBlocks(extent, work, call, rest):
+                own = replace(call, args=tuple(map(argument, call.args)))
+                return replace(s, extent=expr(extent), work=expr(work), call=own, rest=tuple(map(stmt, rest)))
             case ir.Copy(target, source, count):
                 return ir.Copy(pointer(target), pointer(source), expr(count))
             case ir.LocalArray(b):

@@ -14,6 +14,7 @@ from codegen.visit import expressions, walk
 
 # Who should have prevented an error.
 NAMES, LOOPS, MEMORY = "lower/names.py", "lower/loops.py", "lower/buffers.py"
+STEPS = "lower/steps.py"
 PROGRAM, SIZES, SHARING, OPS = "lower/program.py", "lower/sizes.py", "codegen/transform.py", "an op's element or loops"
 
 PREDICATES = frozenset(
@@ -200,8 +201,8 @@ class _Checker:
                 self._fail("no such statement", LOOPS)
 
     def _in_blocks(self, extent: ir.Expr, work: ir.Expr, call: ir.Call, rest: Sequence[ir.Stmt]) -> None:
-        if not self.top:
-            self._fail("a kernel is itself split into blocks", LOOPS)
+        if self.top:
+            self._fail("blocks are called by a kernel of their own", STEPS)
         self._index(extent, "an extent")
         self._index(work, "an amount of work")
         self.scopes.append([])

@@ -292,7 +292,10 @@ def _memory(x: Variable) -> Variable:
 
 def _told(step: Step, number: int) -> str:
     """What a kernel of a step does, for the reader."""
-    return f"{step.text}\n{step.cost}" if number == 0 else f"What {step.name} leaves to do when all blocks are done."
+    if number == 0:
+        return f"{step.text}\n{step.cost}"
+    is_last = number == len(step.kernels) - 1
+    return f"{step.name} in blocks." if is_last else f"What {step.name} leaves to do when all blocks are done."
 
 
 def _uses_blas(bodies: Sequence[Sequence[ir.Stmt]]) -> bool:

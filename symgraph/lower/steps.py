@@ -8,12 +8,12 @@ from functools import cached_property
 
 from codegen import ir
 from codegen.cost import Cost, cost
-from codegen.runtime import is_routine
 from codegen.transform import lift_offsets
 from codegen.visit import buffers, free_variables
 from symgraph.graph.node import Apply, Variable
 from symgraph.lower.arrays import ZERO, Arrays, PlacedArray
-from symgraph.lower.loops import Nest, build_nest
+from symgraph.lower.blocks import Share
+from symgraph.lower.loops import build_nest
 from symgraph.lower.names import Names
 from symgraph.lower.regions import LoopStep, Region, multiply
 
@@ -66,10 +66,10 @@ class StepWriter:
                 kernels, body, shares = self._nest(planned, stored)
                 yield Step(kernels[0].name, "nest", made, stored, tuple(body), tuple(kernels), self.arrays, shares)
             else:
-                own, body = self._call(planned.node)
-                name = own.name if own is not None else next(s.name for s in body if isinstance(s, ir.Call))
-                kind = "call" if own is None and is_routine(name) else "loops"
-                yield Step(name, kind, made, stored, tuple(body), () if own is None else (own,), self.arrays)
+                kernels, body = self._call(planned.node)
+                name = kernels[0].name if kernels else next(s.name for s in body if isinstance(s, ir.Call))
+                kind = "loops" if kernels else "call"
+                yield Step(name, kind, made, stored, tuple(body), tuple(kernels), self.arrays)
 
     def _nest(
         self, region: Region, stored: Sequence[Variable]
@@ -87,29 +87,40 @@ class StepWriter:
             lines=self.lines,
         )
         self.arrays.place_shares(nest.shares)
-        kernels = [nest.kernel] if nest.rest is None else [nest.kernel, nest.rest]
-        made = [self._called(k, nest) for k in kernels]
-        call, *rest = [call for _, call in made]
-        body = call if nest.extent is None else ir.InBlocks(nest.extent, nest.work, call, tuple(rest))
-        return [kernel for kernel, _ in made], [body], frozenset(share.array.name for share in nest.shares)
-
-    def _called(self, kernel: ir.Kernel, nest: Nest) -> tuple[ir.Kernel, ir.Call]:
-        """A kernel of a nest and its call in the main function."""
-        kernel, starts = lift_offsets(kernel)
-        used = free_variables(kernel.body)
-        kernel = replace(kernel, params=tuple(p for p in kernel.params if isinstance(p, ir.Buffer) or p in used))
-        shares = {share.array.name: share for share in nest.shares}
+        rest = buffers(nest.rest.body) if nest.rest is not None else []
+        lifted, starts = lift_offsets(nest.kernel, keep={b.name for b in rest})
+        kernels = [_with_used_sizes(lifted)]
+        if nest.extent is not None:
+            kernels += [] if nest.rest is None else [nest.rest]
+            kernels.append(self._in_blocks(nest.extent, nest.work, kernels, nest.shares))
+        shares = {share.array.name: share.array for share in nest.shares}
         args: list[ir.Expr | ir.Pointer] = []
-        for p in kernel.params:
+        for p in kernels[-1].params:
             if isinstance(p, ir.Var):
                 args.append(p)
             elif p.name in shares:
-                is_block = kernel.name == nest.kernel.name
-                row = multiply(ir.BLOCK, shares[p.name].count) if is_block else ZERO
-                args.append(ir.Pointer(shares[p.name].array, row))
+                args.append(ir.Pointer(shares[p.name], ZERO))
             else:
                 args.append(ir.Pointer(self.arrays.of(nest.arrays[p.name]), starts.get(p.name, ZERO)))
-        return kernel, ir.Call(kernel.name, tuple(args))
+        return kernels, [ir.Call(kernels[-1].name, tuple(args))], frozenset(shares)
+
+    def _in_blocks(
+        self, extent: ir.Expr, work: ir.Expr, kernels: Sequence[ir.Kernel], shares: Sequence[Share] = ()
+    ) -> ir.Kernel:
+        """The kernel that calls one for each block, and then the other, if there is one, for the rest."""
+        counts = {share.array.name: share.count for share in shares}
+
+        def called(kernel: ir.Kernel, row: ir.Expr) -> ir.Call:
+            starts = {name: multiply(row, count) for name, count in counts.items()}
+            args = (p if isinstance(p, ir.Var) else ir.Pointer(p, starts.get(p.name, ZERO)) for p in kernel.params)
+            return ir.Call(kernel.name, tuple(args))
+        block, *rest = kernels
+        body = ir.InBlocks(extent, work, called(block, ir.BLOCK), tuple(called(kernel, ZERO) for kernel in rest))
+        writable: dict[str, ir.Buffer] = {}
+        for p in (p for kernel in kernels for p in kernel.params if isinstance(p, ir.Buffer)):
+            writable[p.name] = p if p.writable else writable.get(p.name, p)
+        name = self.names.fresh(f"{block.name}_in_blocks")
+        return ir.Kernel(name, (*writable.values(), *free_variables([body])), (body,))
 
     def _nest_name(self, stored: Sequence[Variable]) -> str:
         in_place = self.arrays.layout.in_place
@@ -118,8 +129,8 @@ class StepWriter:
         parts = [*(["compute", *made] if made or not updated else []), *(["update", *updated] if updated else [])]
         return "_".join(parts)[:40]
 
-    def _call(self, node: Apply) -> tuple[ir.Kernel | None, list[ir.Stmt]]:
-        """The kernel of a node that brings its own loops, if it needs one, and the call."""
+    def _call(self, node: Apply) -> tuple[list[ir.Kernel], list[ir.Stmt]]:
+        """The kernels of a node that brings its own loops, if it needs some, and the call."""
         target = self.arrays.placed(node.output)
         operands = [self.arrays.placed(x, self.schedule.placements.get((node, k))) for k, x in enumerate(node.inputs)]
         start = node.op.starts_from
@@ -128,7 +139,7 @@ class StepWriter:
             before.append(ir.Copy(target.pointer, operands[start].pointer, self.arrays.count(node.output)))
         body: tuple[ir.Stmt, ...] = node.op.loops(target, *operands)  # type: ignore[attr-defined]
         if len(body) == 1 and isinstance(body[0], ir.Call):
-            return None, [ir.Comment(self.arrays.line(node.output)), *before, *body]
+            return [], [ir.Comment(self.arrays.line(node.output)), *before, *body]
         name = self.names.fresh(f"{type(node.op).__name__.lower()}_{node.output.name or ''}", "loops")
         work = node.op.shared_work(target, *operands)
         extent: ir.Expr = ZERO
@@ -137,13 +148,21 @@ class StepWriter:
             assert isinstance(loop, ir.For)
             extent, body = loop.extent, (replace(loop, start=ir.FIRST, extent=ir.LAST),)
         touched, sizes = buffers(body), free_variables(body)
-        call = ir.Call(name, (*(ir.Pointer(b, ZERO) for b in touched), *sizes))
         params = [replace(b, writable=b.name == target.buffer.name) for b in touched]
-        kernel = ir.Kernel(name, (*params, *sizes), body)
-        return kernel, [*before, call if work is None else ir.InBlocks(extent, work, call)]
+        kernels = [ir.Kernel(name, (*params, *sizes), body)]
+        if work is not None:
+            kernels.append(self._in_blocks(extent, work, kernels))
+        args = (p if isinstance(p, ir.Var) else ir.Pointer(p, ZERO) for p in kernels[-1].params)
+        return kernels, [*before, ir.Call(kernels[-1].name, tuple(args))]
 
     def _same_memory(self, x: Variable, operand: PlacedArray) -> bool:
         return self.arrays.of(x).name == operand.buffer.name and operand.placement.offset == ZERO
+
+
+def _with_used_sizes(kernel: ir.Kernel) -> ir.Kernel:
+    """The kernel without parameters that its offsets alone had use for."""
+    used = free_variables(kernel.body)
+    return replace(kernel, params=tuple(p for p in kernel.params if isinstance(p, ir.Buffer) or p in used))
 
 
 def nodes_of(step: Region | LoopStep) -> list[Apply]:

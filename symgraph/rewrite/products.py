@@ -95,6 +95,37 @@ def product(x: Variable, opens: Callable[[Variable], bool] = lambda y: True) -> 
     return Product(tuple(over), tuple(under), negative)
 
 
+def without(
+    x: Variable, leaves: Callable[[Variable], bool], opens: Callable[[Variable], bool], depth: int = MOST_FACTORS
+) -> tuple[Variable | None, Product]:
+    """What is left of a product, grouped as it was, without the factors that `leaves` names; and the product of these.
+
+    opens: which products are taken apart
+    """
+    if leaves(x):
+        return None, Product((x,))
+    node = elementwise(x)
+    if node is None or depth == 0 or not x.type.is_float or not opens(x):
+        return x, Product(())
+    function, (y, *others) = node.op.function, node.inputs  # type: ignore[attr-defined]
+    if function not in (mul, true_divide, neg):
+        return x, Product(())
+    left, taken = without(y, leaves, opens, depth - 1)
+    if function is neg:
+        return left, replace(taken, negative=not taken.negative)
+    right, more = without(others[0], leaves, opens, depth - 1)
+    if function is true_divide:
+        more = Product(more.under, more.over, more.negative)
+        if left is None and right is not None:
+            left, taken = y, Product(())
+    taken = taken.times(more)
+    if taken == Product(()):
+        return x, taken
+    if left is None or right is None:
+        return right if left is None else left, taken
+    return left * right if function is mul else left / right, taken
+
+
 def terms(x: Variable) -> list[tuple[Variable, bool]]:
     """What an expression is the sum of, each with whether it is subtracted; of very many, some may be sums."""
     found: list[tuple[Variable, bool]] = []

@@ -8,13 +8,13 @@ import numpy as np
 
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.axes import DimShuffle
-from symgraph.ops.elementary import gt, switch
+from symgraph.ops.elementary import gt, mul, neg, switch, true_divide
 from symgraph.ops.elementwise import Elementwise, cast
 from symgraph.ops.layout import BroadcastTo
 from symgraph.ops.reduce import Max, Min, Prod, Sum
 from symgraph.rewrite.layouts import as_scalar, extent
 from symgraph.rewrite.pattern import Graph, keeps_type, rule
-from symgraph.rewrite.products import Product, product
+from symgraph.rewrite.products import Product, elementwise, without
 
 REDUCTIONS = (Sum, Prod, Max, Min)  # those that a single element passes unchanged, but for its dtype
 
@@ -66,14 +66,13 @@ def reduce_before_reordering(node: Apply, graph: Graph) -> Variable | None:
 def sum_of_scaled(node: Apply, graph: Graph) -> Variable | None:
     """Factors, divisors and signs that are the same for all that is summed to one element.
 
-    What is summed may be used elsewhere: without these factors it is computed on the way there. A sum of nothing stays
+    What is summed may be used elsewhere, if what is left of it was computed on the way there. A sum of nothing stays
     0 where a factor is infinite.
     """
     (x,) = node.inputs
     if x.owner is None or not isinstance(x.owner.op, Elementwise) or not x.type.is_float:
         return None
     axes = node.op.axes  # type: ignore[attr-defined]
-    whole = product(x, lambda y: y is x or graph.used_once(y))
 
     def is_same(factor: Variable) -> bool:
         own = [axis - x.ndim + factor.ndim for axis in axes]
@@ -83,24 +82,35 @@ def sum_of_scaled(node: Apply, graph: Graph) -> Variable | None:
         own = [axis - x.ndim + factor.ndim for axis in axes]
         return factor.dimshuffle(*[axis for axis in range(factor.ndim) if axis not in own])
 
-    if not whole.negative and not any(map(is_same, (*whole.over, *whole.under))):
+    inner, same = without(x, is_same, lambda y: y is x or graph.used_once(y))
+    if inner is None or same == Product(()) or not keeps_type(x, inner):
         return None
-    over, under = (tuple(y for y in factors if not is_same(y)) for factors in (whole.over, whole.under))
-    inner = Product(over, under).build()
-    if not over or not isinstance(inner, Variable) or not keeps_type(x, inner):
+    if not graph.used_once(x) and not _is_part(inner, x):
         return None
     total = node.op(inner)
-    factors, divisors = list(filter(is_same, whole.over)), list(filter(is_same, whole.under))
-    for factor in factors:
+    for factor in same.over:
         total = total * dropped(factor)
-    for factor in divisors:
+    for factor in same.under:
         total = total / dropped(factor)
     lengths = [extent(x, axis, graph) for axis in axes]
-    tame = all(map(is_finite, factors)) and all(isinstance(y, Constant) and np.all(y.data != 0) for y in divisors)
+    tame = all(map(is_finite, same.over)) and all(isinstance(y, Constant) and np.all(y.data != 0) for y in same.under)
     if not tame and not all(isinstance(n, int) and n > 0 for n in lengths):
         terms = math.prod([as_scalar(n) for n in lengths], start=1)
         total = switch(gt(terms, 0), total, as_variable(0, total.dtype))
-    return -total if whole.negative else total
+    return -total if same.negative else total
+
+
+def _is_part(part: Variable, x: Variable) -> bool:
+    """Whether a product is computed on the way to another."""
+    todo = [x]
+    while todo:
+        y = todo.pop()
+        if y is part:
+            return True
+        node = elementwise(y)
+        if node is not None and node.op.function in (mul, true_divide, neg):  # type: ignore[attr-defined]
+            todo += node.inputs
+    return False
 
 
 @rule(on=Sum, why="as many equal terms are a product")

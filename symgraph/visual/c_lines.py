@@ -37,15 +37,21 @@ def places(lowered: Lowered, text: str) -> list[Place]:
     """The place of each step of a program in its C."""
     lines = text.split("\n")
     defined = dict(_definitions(lines))
-    kernels = {kernel.name for kernel in lowered.program.kernels}
+    kernels = {kernel.name: kernel for kernel in lowered.program.kernels}
     calls = [s.name for s in statements(lowered.program.run) if isinstance(s, ir.Call)]
     names = calls if len(calls) == len(lowered.steps) else [step.name for step in lowered.steps]
     made = _calls(lines, defined.get(lowered.program.name, (1, 0)))
     found = []
     for name in names:
         call = made[name].popleft() if made.get(name) else None
-        found.append(Place(name, call, defined.get(name) if name in kernels else None))
+        found.append(Place(name, call, defined.get(_of_block(kernels[name])) if name in kernels else None))
     return found
+
+
+def _of_block(kernel: ir.Kernel) -> str:
+    """The name of the kernel that has the loops."""
+    (first, *_) = kernel.body
+    return first.call.name if isinstance(first, ir.InBlocks) else kernel.name
 
 
 def comments(step: Step, place: Place, text: Sequence[str]) -> dict[int, Variable]:

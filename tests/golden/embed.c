@@ -95,6 +95,15 @@ SG_KERNEL void compute_rest(uint8_t *restrict t, uint32_t *restrict best_of_bloc
     t[0] = best != 0;
 }
 
+/* compute in blocks. */
+SG_KERNEL void compute_in_blocks(const int64_t *restrict picks, uint32_t *restrict best_of_block, uint8_t *restrict t,
+                                 int64_t picks_0)
+{
+    const int64_t blocks = sg_blocks(picks_0, picks_0 * 4);
+    SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, first, last))
+    compute_rest(t, best_of_block, blocks);
+}
+
 /* step * -0.1 : float64 (picks_0, 4)    test_golden.py:76
    4*picks_0 operations; 32*picks_0 bytes read, 32*picks_0 written */
 SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int64_t first, int64_t last)
@@ -103,6 +112,13 @@ SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int6
     for (int64_t i = first; i < last; ++i) {
         t_2[i] = step[i] * -0.1;
     }
+}
+
+/* compute_2 in blocks. */
+SG_KERNEL void compute_2_in_blocks(const double *restrict step, double *restrict t_2, int64_t picks_0)
+{
+    const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 12);
+    SG_IN_BLOCKS(picks_0 * 4, compute_2(step, t_2, first, last))
 }
 
 /* sum(table[picks], axis=1) : float64 (picks_0,)    test_golden.py:75
@@ -119,6 +135,14 @@ SG_KERNEL void compute_3(const int64_t *restrict picks, const double *restrict t
         }
         output_0[i] = total;
     }
+}
+
+/* compute_3 in blocks. */
+SG_KERNEL void compute_3_in_blocks(const int64_t *restrict picks, const double *restrict table,
+                                   double *restrict output_0, int64_t picks_0)
+{
+    const int64_t blocks = sg_blocks(picks_0, picks_0 * 4);
+    SG_IN_BLOCKS(picks_0, compute_3(picks, table, output_0, first, last))
 }
 
 /* table <- inc_subtensor(table[picks], step * -0.1) : float64 (50, 4)    test_golden.py:76
@@ -171,21 +195,11 @@ int embed(void *const *arrays, const int64_t *sizes, void *workspace)
     uint8_t *t = workspace;
     double *t_2 = (double *)((char *)workspace + 192);
     uint32_t *best_of_block = (uint32_t *)((char *)workspace + 64);
-    {
-        const int64_t blocks = sg_blocks(picks_0, picks_0 * 4);
-        SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, first, last))
-        compute_rest(t, best_of_block, blocks);
-    }
+    compute_in_blocks(picks, best_of_block, t, picks_0);
     if (t[0] == 0)
         return 8;
-    {
-        const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 12);
-        SG_IN_BLOCKS(picks_0 * 4, compute_2(step, t_2, first, last))
-    }
-    {
-        const int64_t blocks = sg_blocks(picks_0, picks_0 * 4);
-        SG_IN_BLOCKS(picks_0, compute_3(picks, table, output_0, first, last))
-    }
+    compute_2_in_blocks(step, t_2, picks_0);
+    compute_3_in_blocks(picks, table, output_0, picks_0);
     scatter(picks, table, t_2, picks_0);
     return 0;
 }

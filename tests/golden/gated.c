@@ -134,6 +134,14 @@ SG_KERNEL void compute(const double *restrict x, const double *restrict y, doubl
     }
 }
 
+/* compute in blocks. */
+SG_KERNEL void compute_in_blocks(const double *restrict x, const double *restrict y, double *restrict output_0,
+                                 double *restrict output_1, int64_t x_0, int64_t x_1)
+{
+    const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 28);
+    SG_IN_BLOCKS(x_0 * x_1, compute(x, y, output_0, output_1, first, last))
+}
+
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
 int gated_plan(void *const *arrays, int64_t *sizes)
 {
@@ -163,10 +171,7 @@ int gated(void *const *arrays, const int64_t *sizes, void *workspace)
     double *output_1 = arrays[3]; /* output, float64 (x_0, x_1) */
     const int64_t x_0 = sizes[0];
     const int64_t x_1 = sizes[1];
-    {
-        const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 28);
-        SG_IN_BLOCKS(x_0 * x_1, compute(x, y, output_0, output_1, first, last))
-    }
+    compute_in_blocks(x, y, output_0, output_1, x_0, x_1);
     return 0;
 }
 

@@ -204,6 +204,18 @@ SG_KERNEL void compute_scaled_rest(double *restrict t, double *restrict output_2
     output_2[0] = best;
 }
 
+/* compute_scaled in blocks. */
+SG_KERNEL void compute_scaled_in_blocks(const double *restrict x, const double *restrict gain,
+                                        double *restrict scaled, double *restrict t_of_block,
+                                        double *restrict best_of_block, int64_t *restrict best_of_block_2,
+                                        double *restrict t, double *restrict output_2, int64_t x_0, int64_t x_1)
+{
+    const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 9);
+    SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * x_1, best_of_block + block,
+                                     best_of_block_2 + block, x_1, first, last))
+    compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
+}
+
 /* switch(x.shape[0] > 0, sum((x - mean) / sqrt(...), axis=0) * gain, 0) : float64 (x_1,)    test_golden.py:67
    x_1 operations; 16*x_1 bytes read, 8*x_1 written */
 SG_KERNEL void compute(const double *restrict t, const double *restrict gain, double *restrict output_1, int64_t x_1,
@@ -222,6 +234,14 @@ SG_KERNEL void compute(const double *restrict t, const double *restrict gain, do
             sg_stream(output_1 + run, sg_row, (end - run) * 8);
     }
     sg_streamed();
+}
+
+/* compute in blocks. */
+SG_KERNEL void compute_in_blocks(const double *restrict t, const double *restrict gain, double *restrict output_1,
+                                 int64_t x_1, int64_t n)
+{
+    const int64_t blocks = sg_blocks(x_1, x_1 * 4);
+    SG_IN_BLOCKS(x_1, compute(t, gain, output_1, x_1, first, last, n))
 }
 
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
@@ -265,16 +285,8 @@ int normalize(void *const *arrays, const int64_t *sizes, void *workspace)
     double *best_of_block = workspace;
     int64_t *best_of_block_2 = (int64_t *)((char *)workspace + 256);
     double *t_of_block = (double *)((char *)workspace + slot);
-    {
-        const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 9);
-        SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * x_1, best_of_block + block,
-                                         best_of_block_2 + block, x_1, first, last))
-        compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
-    }
-    {
-        const int64_t blocks = sg_blocks(x_1, x_1 * 4);
-        SG_IN_BLOCKS(x_1, compute(t, gain, output_1, x_1, first, last, n))
-    }
+    compute_scaled_in_blocks(x, gain, scaled, t_of_block, best_of_block, best_of_block_2, t, output_2, x_0, x_1);
+    compute_in_blocks(t, gain, output_1, x_1, n);
     return 0;
 }
 

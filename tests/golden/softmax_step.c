@@ -358,6 +358,18 @@ SG_KERNEL void compute_loss_grad_b_rest(float *restrict loss, float *restrict gr
     loss[0] = -((float)total_2 / (float)x_0);
 }
 
+/* compute_loss_grad_b in blocks. */
+SG_KERNEL void compute_loss_grad_b_in_blocks(const int64_t *restrict labels, const float *restrict t_3,
+                                             const float *restrict b, int64_t *restrict output_1, float *restrict t_2,
+                                             float *restrict grad_b_of_block, double *restrict total_2_of_block,
+                                             float *restrict loss, float *restrict grad_b, int64_t x_0)
+{
+    const int64_t blocks = sg_blocks(x_0, x_0 * 280);
+    SG_IN_BLOCKS(x_0, compute_loss_grad_b(labels, t_3, b, output_1, t_2, grad_b_of_block + block * 10,
+                                          total_2_of_block + block, first, last, x_0))
+    compute_loss_grad_b_rest(loss, grad_b, total_2_of_block, grad_b_of_block, blocks, x_0);
+}
+
 /* b <- b - grad_b * 0.1 : float32 (10,)    test_golden.py:35
    20 operations; 80 bytes read, 40 written */
 SG_KERNEL void update_b(const float *restrict grad_b, float *restrict b)
@@ -422,12 +434,8 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
         return 9;
     /* x @ W : float32 (x_0, 10)    test_golden.py:32 */
     sg_gemm_f32(0, 0, x_0, 10, 20, 1.0f, x, W, 0.0f, t_3);
-    {
-        const int64_t blocks = sg_blocks(x_0, x_0 * 280);
-        SG_IN_BLOCKS(x_0, compute_loss_grad_b(labels, t_3, b, output_1, t_2, grad_b_of_block + block * 10,
-                                              total_2_of_block + block, first, last, x_0))
-        compute_loss_grad_b_rest(loss, grad_b, total_2_of_block, grad_b_of_block, blocks, x_0);
-    }
+    compute_loss_grad_b_in_blocks(labels, t_3, b, output_1, t_2, grad_b_of_block, total_2_of_block, loss, grad_b,
+                                  x_0);
     /* W <- 1 * W + -0.1 * (x.T @ (switch(... == ..., -1 / ..., 0) - p * (-1 / ...))) : float32 (20, 10)    test_golden.py:35 */
     sg_gemm_f32(1, 0, 20, 10, x_0, -0.1f, x, t_2, 1.0f, W);
     update_b(grad_b, b);

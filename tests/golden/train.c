@@ -244,56 +244,62 @@ static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const do
     }
 }
 
-/* x @ W + b : float64 (y_0, 2)    test_golden.py:20
-   h = sigmoid(x @ W + b) : float64 (y_0, 2)    test_golden.py:20
-   4*y_0 operations; 16*y_0 + 16 bytes read, 32*y_0 written */
-SG_KERNEL void compute_h(const double *restrict t_3, const double *restrict b, double *restrict t_5,
-                         double *restrict h, int64_t first, int64_t last)
+/* h = sigmoid(x @ W + b) : float64 (y_0, 2)    test_golden.py:20
+   4*y_0 operations; 16*y_0 + 16 bytes read, 16*y_0 written */
+SG_KERNEL void compute_h(const double *restrict t_3, const double *restrict b, double *restrict h, int64_t first,
+                         int64_t last)
 {
     for (int64_t i = first; i < last; ++i) {
         SG_LANES(omp simd)
         for (int64_t j = 0; j < 2; ++j) {
-            const double t_8 = t_3[i * 2 + j] + b[j];
-            t_5[i * 2 + j] = t_8;
-            h[i * 2 + j] = sg_sigmoid_f64(t_8);
+            h[i * 2 + j] = sg_sigmoid_f64(t_3[i * 2 + j] + b[j]);
         }
     }
+}
+
+/* compute_h in blocks. */
+SG_KERNEL void compute_h_in_blocks(const double *restrict t_3, const double *restrict b, double *restrict h,
+                                   int64_t y_0)
+{
+    const int64_t blocks = sg_blocks(y_0, y_0 * 40);
+    SG_IN_BLOCKS(y_0, compute_h(t_3, b, h, first, last))
 }
 
 /* y_pred = sigmoid(h @ W2 + b2) : float64 (y_0,)    test_golden.py:21
    cost = sum(sqr(y - y_pred)) / float64(y.shape[0]) : float64 ()    test_golden.py:22
    -((y - y_pred) * 2 / float64(y.shape[0]) * (y_pred * (1 - y_pred))) : float64 (y_0,)    test_golden.py:21
    (-(... / ... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)) : float64 (y_0, 2)    test_golden.py:20
-   sum((-...).dimshuffle(0, 'x') * h * sigmoid(-(... + b)), axis=0) : float64 (2,)    test_golden.py:20
-   b2 <- b2 - sum(... / ... * y_pred * sigmoid(-...)) * -0.1 : float64 ()    test_golden.py:24
-   34*y_0 + 3 operations; 48*y_0 + 40 bytes read, 32*y_0 + 32 written */
-SG_KERNEL void compute_y_pred_cost_update_b2(const double *restrict t_4, double *restrict b2, double *restrict y_pred,
-                                             const double *restrict y, double *restrict cost, double *restrict t_2,
-                                             const double *restrict W2, const double *restrict h, double *restrict t,
-                                             const double *restrict t_5, double *restrict t_6, int64_t y_0)
+   grad_b = sum((-(... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)), axis=0) : float64 (2,)    test_golden.py:20
+   b2 <- b2 - sum(... * 2 / float64(...) * (y_pred * ...)) * -0.1 : float64 ()    test_golden.py:24
+   22*y_0 + 3 operations; 32*y_0 + 40 bytes read, 32*y_0 + 32 written */
+SG_KERNEL void compute_y_pred_cost_grad_b_update_b2(const double *restrict t_4, double *restrict b2,
+                                                    double *restrict y_pred, const double *restrict y,
+                                                    double *restrict cost, double *restrict t_2,
+                                                    const double *restrict W2, const double *restrict h,
+                                                    double *restrict t, double *restrict grad_b, int64_t y_0)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 2; ++i) {
-        t_6[i] = 0.0;
+        grad_b[i] = 0.0;
     }
     const double b2_2 = b2[0];
     double total = 0.0;
     double total_2 = 0.0;
     for (int64_t i = 0; i < y_0; ++i) {
-        const double t_8 = t_4[i] + b2_2;
-        const double y_pred_2 = sg_sigmoid_f64(t_8);
-        const double t_9 = y[i] - y_pred_2;
-        const double t_13 = t_9 * 2.0 / (double)y_0;
-        const double t_17 = -(t_13 * (y_pred_2 * (1.0 - y_pred_2)));
+        const double y_pred_2 = sg_sigmoid_f64(t_4[i] + b2_2);
+        const double t_7 = y[i] - y_pred_2;
+        const double t_14 = t_7 * 2.0 / (double)y_0 * (y_pred_2 * (1.0 - y_pred_2));
+        const double t_15 = -t_14;
         y_pred[i] = y_pred_2;
-        total += t_9 * t_9;
-        t_2[i] = t_17;
-        total_2 += t_13 * y_pred_2 * sg_sigmoid_f64(-t_8);
+        total += t_7 * t_7;
+        t_2[i] = t_15;
+        total_2 += t_14;
         SG_LANES(omp simd)
         for (int64_t j = 0; j < 2; ++j) {
             const double h_2 = h[i * 2 + j];
-            t[i * 2 + j] = t_17 * W2[j] * (h_2 * (1.0 - h_2));
-            t_6[j] += t_17 * h_2 * sg_sigmoid_f64(-t_5[i * 2 + j]);
+            const double t_19 = t_15 * W2[j] * (h_2 * (1.0 - h_2));
+            t[i * 2 + j] = t_19;
+            grad_b[j] += t_19;
         }
     }
     cost[0] = total / (double)y_0;
@@ -301,12 +307,12 @@ SG_KERNEL void compute_y_pred_cost_update_b2(const double *restrict t_4, double 
 }
 
 /* b <- b - grad_b * 0.1 : float64 (2,)    test_golden.py:24
-   6 operations; 48 bytes read, 16 written */
-SG_KERNEL void update_b(const double *restrict t_6, const double *restrict W2, double *restrict b, int64_t n)
+   4 operations; 32 bytes read, 16 written */
+SG_KERNEL void update_b(const double *restrict grad_b, double *restrict b)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 2; ++i) {
-        b[i] -= (n != 0 ? t_6[i] * W2[i] : 0.0) * 0.1;
+        b[i] -= grad_b[i] * 0.1;
     }
 }
 
@@ -321,10 +327,9 @@ int train_plan(void *const *arrays, int64_t *sizes)
     const int64_t b_0 = sizes[5];
     const int64_t W2_0 = sizes[6];
     (void)arrays;
-    const int64_t n = (int64_t)(y_0 > 0);
     const int64_t slot_bytes = (y_0 * 16 + 63) & -64;
     const int64_t slot_bytes_2 = (y_0 * 8 + 63) & -64;
-    const int64_t slot = 64 + slot_bytes * 3;
+    const int64_t slot = 64 + slot_bytes * 2;
     const int64_t workspace_bytes = slot + slot_bytes_2 * 2;
     /* W.shape[0] is 2 */
     if (!(W_0 == 2))
@@ -344,11 +349,10 @@ int train_plan(void *const *arrays, int64_t *sizes)
     /* for y - sigmoid(sigmoid(x @ W + b) @ W2 + b2)    test_golden.py:22 */
     if (!(y_0 == x_0))
         return 6;
-    sizes[7] = n;
-    sizes[8] = slot_bytes;
-    sizes[9] = slot_bytes_2;
-    sizes[10] = slot;
-    sizes[11] = workspace_bytes;
+    sizes[7] = slot_bytes;
+    sizes[8] = slot_bytes_2;
+    sizes[9] = slot;
+    sizes[10] = workspace_bytes;
     return 0;
 }
 
@@ -364,29 +368,24 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
     double *y_pred = arrays[6]; /* output, float64 (y_0,) */
     double *cost = arrays[7]; /* output, float64 () */
     const int64_t y_0 = sizes[2];
-    const int64_t n = sizes[7];
-    const int64_t slot_bytes = sizes[8];
-    const int64_t slot_bytes_2 = sizes[9];
-    const int64_t slot = sizes[10];
+    const int64_t slot_bytes = sizes[7];
+    const int64_t slot_bytes_2 = sizes[8];
+    const int64_t slot = sizes[9];
     double *t_3 = (double *)((char *)workspace + 64);
-    double *t_5 = (double *)((char *)workspace + 64 + slot_bytes);
-    double *h = (double *)((char *)workspace + 64 + slot_bytes * 2);
+    double *h = (double *)((char *)workspace + 64 + slot_bytes);
     double *t_4 = (double *)((char *)workspace + slot);
     double *t_2 = (double *)((char *)workspace + slot + slot_bytes_2);
     double *t = (double *)((char *)workspace + 64);
-    double *t_6 = workspace;
+    double *grad_b = workspace;
     /* x @ W : float64 (y_0, 2)    test_golden.py:20 */
     sg_gemm_f64(0, 0, y_0, 2, 2, 1.0, x, W, 0.0, t_3);
-    {
-        const int64_t blocks = sg_blocks(y_0, y_0 * 42);
-        SG_IN_BLOCKS(y_0, compute_h(t_3, b, t_5, h, first, last))
-    }
+    compute_h_in_blocks(t_3, b, h, y_0);
     /* h @ W2 : float64 (y_0,)    test_golden.py:21 */
     sg_gemv_f64(0, y_0, 2, 1.0, h, W2, 0.0, t_4);
-    compute_y_pred_cost_update_b2(t_4, b2, y_pred, y, cost, t_2, W2, h, t, t_5, t_6, y_0);
+    compute_y_pred_cost_grad_b_update_b2(t_4, b2, y_pred, y, cost, t_2, W2, h, t, grad_b, y_0);
     /* W <- 1 * W + -0.1 * (x.T @ ((-...).dimshuffle(0, 'x') * W2 * (h * (1 - h)))) : float64 (2, 2)    test_golden.py:24 */
     sg_gemm_f64(1, 0, 2, 2, y_0, -0.1, x, t, 1.0, W);
-    update_b(t_6, W2, b, n);
+    update_b(grad_b, b);
     /* W2 <- 1 * W2 + -0.1 * (h.T @ -(... * 2 / float64(...) * (y_pred * ...))) : float64 (2,)    test_golden.py:24 */
     sg_gemv_f64(1, y_0, 2, -0.1, h, t_2, 1.0, W2);
     return 0;
