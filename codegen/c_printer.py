@@ -370,21 +370,25 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
     if isinstance(loop.extent, ir.Literal) and loop.extent.value <= length and streamed is None:
         yield from _lines((*runs.before, loop, *runs.after), depth)
         return
-    pad, last = INDENT * depth, _inside(loop.extent, ADDITION)
-    yield f"{pad}for (int64_t run = {expression(loop.start)}; run < {last}; run += {length}) {{"
-    yield f"{pad}{INDENT}const int64_t end = {last} - run < {length} ? {last} : run + {length};"
+    pad, last, step = INDENT * depth, _inside(loop.extent, ADDITION), str(length)
+    if streamed is not None:
+        count, bytes = _inside(streamed.count, MULTIPLICATION), itemsize(streamed.buffer.dtype)
+        yield f"{pad}const bool sg_large = sg_is_large({count} * {bytes});"
+        if not runs.before:
+            step = "sg_run"
+            yield f"{pad}const int64_t sg_run = sg_large ? {length} : {count};"
+    yield f"{pad}for (int64_t run = {expression(loop.start)}; run < {last}; run += {step}) {{"
+    yield f"{pad}{INDENT}const int64_t end = {last} - run < {step} ? {last} : run + {step};"
     one = replace(loop, start=_RUN, extent=_END)
     if streamed is None:
         yield from _lines((*runs.before, one, *runs.after), depth + 1)
     else:
         store = next(s for s in loop.body if isinstance(s, ir.Store) and s.buffer == streamed.buffer)
         place = _argument(ir.Pointer(store.buffer, rebuild(store.offset, lambda e: _RUN if e == loop.index else None)))
-        to, bytes = ir.Buffer("sg_to", store.buffer.dtype, True), itemsize(store.buffer.dtype)
+        to = ir.Buffer("sg_to", store.buffer.dtype, True)
         near = replace(store, buffer=to, offset=ir.Operation(ir.INDEX, "sub", (loop.index, _RUN)))
         one = replace(one, body=tuple(near if s is store else s for s in loop.body))
-        count = _inside(streamed.count, MULTIPLICATION)
         yield f"{pad}{INDENT}{_element(to)} sg_row[{length}];"
-        yield f"{pad}{INDENT}const bool sg_large = sg_is_large({count} * {bytes});"
         yield f"{pad}{INDENT}{_declared(to)} = sg_large ? sg_row : {place};"
         yield from _lines((*runs.before, one, *runs.after), depth + 1)
         yield f"{pad}{INDENT}if (sg_large)"

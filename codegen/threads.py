@@ -16,6 +16,7 @@ import _cffi_backend  # not cffi, for the reason that blas.py gives
 
 _FFI = _cffi_backend.FFI()
 _CELL = _FFI.new("int32_t *", 1)
+_given = False  # whether some unit may have started threads
 
 # A thread that waits for work spins for about as long as it takes to wake one that sleeps, 50 us, and not for the
 # 0.2 s that the libraries of gcc and clang have otherwise: others need the processor, too.
@@ -69,7 +70,9 @@ def take_threads(function: str) -> str:
 
 
 def cell() -> Any:
-    """Where the number of threads stands, an `int32_t *` that stays good until the process ends."""
+    """Where the number of threads stands, an `int32_t *` that stays good until the process ends; for a loaded unit."""
+    global _given
+    _given = True
     return _CELL
 
 
@@ -102,5 +105,10 @@ def short_spin() -> Iterator[None]:
         yield
 
 
-# The threads of OpenMP do not survive a fork, and a child that asked for them would wait forever.
-os.register_at_fork(after_in_child=lambda: set_num_threads(1))
+def _after_fork() -> None:
+    """The threads of OpenMP do not survive a fork, and a child that asked for them would wait forever."""
+    if _given:
+        set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_after_fork)

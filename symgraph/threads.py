@@ -12,8 +12,8 @@ def set_num_threads(count: int) -> None:
     """Let compiled functions use up to `count` threads, in the whole process and from their next call on.
 
     At first it is `$OMP_NUM_THREADS`, or else the number of processors that the process may run on. Work that is too
-    small is done by one thread whatever is allowed, and results do not depend on the number. A process that was made by
-    a fork has one, since threads do not survive it.
+    small is done by one thread whatever is allowed, and results do not depend on the number. After a fork of a process
+    that has compiled functions the child has one, since threads do not survive a fork.
 
     Raises TypeError for what is no integer, ValueError for a number below 1.
     """
