@@ -412,8 +412,8 @@ def test_calls_leak_nothing(make):
             f(small), f(odd), big(large), g()
 
     calls(50)
-    before = [sys.getrefcount(o) for o in (f, s, s.storage, small, large, odd, np.dtype("float64"))]
     gc.collect()
+    before = [sys.getrefcount(o) for o in (f, s, s.storage, small, large, odd, np.dtype("float64"))]
     tracemalloc.start()
     try:
         calls(20)

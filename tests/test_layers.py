@@ -26,6 +26,7 @@ codegen/threads
 codegen/streams
 codegen/runtime
 codegen/verify
+codegen/preamble
 codegen/c_printer
 codegen/cost
 codegen/toolchain

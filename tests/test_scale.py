@@ -6,6 +6,7 @@ does alike.
 
 import cProfile
 import gc
+import re
 import sys
 
 import numpy as np
@@ -57,7 +58,8 @@ def test_a_long_chain_is_compiled_into_a_few_kernels():
         factor = factor * (1 - expected**2 if k % 2 else A)
     np.testing.assert_allclose(value, expected, rtol=1e-11)
     np.testing.assert_allclose(slope, factor, rtol=1e-9, atol=1e-300)
-    assert f.c_source.count("\nSG_KERNEL void") <= 10
+    kernels = re.findall(r"\nSG_KERNEL void (\w+)\(", f.c_source)
+    assert len([name for name in kernels if not name.endswith(("_rest", "_in_blocks"))]) <= 10
 
 
 def test_steps_of_an_unrolled_network_share_their_kernels():

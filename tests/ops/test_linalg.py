@@ -108,7 +108,7 @@ def test_stacks_are_multiplied_as_they_lie_whatever_the_number_of_threads(dtype,
     a, b = ((RNG.normal(size=shape) * 4).astype(dtype) for shape in ((9, 70, 50), (9, 50, 60)))
     x, y = (symbol(name, (None, None, None), dtype) for name in "xy")
     f = sg.function([x, y], batched_dot(*(v.dimshuffle(0, 2, 1) if t else v for v, t in zip((x, y), turned))))
-    assert "        SG_IN_BLOCKS(" in f.c_source and "*t = " not in f.c_source
+    assert "    SG_IN_BLOCKS(" in f.c_source and "*t = " not in f.c_source
     stored = [np.ascontiguousarray(v.swapaxes(1, 2)) if t else v for v, t in zip((a, b), turned)]
     results = []
     for threads in (1, 2, 3):
