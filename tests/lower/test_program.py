@@ -11,8 +11,8 @@ import pytest
 import symgraph as sg
 import symgraph.tensor as T
 from codegen import ir
-from codegen.visit import statements
 from codegen.c_printer import print_program
+from codegen.visit import statements
 
 ROOT = Path(__file__).parents[2]
 x, y = T.dmatrices("x", "y")
