@@ -8,13 +8,12 @@ import numpy as np
 
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.axes import DimShuffle
-from symgraph.ops.elementary import gt, maximum, mul, neg, sqr, sub, switch, true_divide
-from symgraph.ops.elementwise import Cast, Elementwise, cast
-from symgraph.ops.indexing import First
+from symgraph.ops.elementary import gt, mul, neg, switch, true_divide
+from symgraph.ops.elementwise import Elementwise, cast
 from symgraph.ops.layout import BroadcastTo
 from symgraph.ops.reduce import Max, Min, Prod, Sum
-from symgraph.rewrite.layouts import Extent, as_scalar, extent, extent_of_scalar
-from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
+from symgraph.rewrite.layouts import as_scalar, extent
+from symgraph.rewrite.pattern import Graph, keeps_type, rule
 from symgraph.rewrite.products import Product, elementwise, without
 
 REDUCTIONS = (Sum, Prod, Max, Min)  # those that a single element passes unchanged, but for its dtype
@@ -113,53 +112,6 @@ def _is_part(part: Variable, x: Variable) -> bool:
         if node is not None and node.op.function in (mul, true_divide, neg):  # type: ignore[attr-defined]
             todo += node.inputs
     return False
-
-
-@rule(on=Sum, why="one pass over the array instead of two")
-def squared_deviations(node: Apply, graph: Graph) -> Variable | None:
-    """The sums of squared deviations of float32 columns from their means, in float64: with d for the deviations from
-    the first row, those are sum(d²) - sum(d)² / n.
-
-    The first row is within the numbers, so of their digits no more are lost than n has, and float64 has 29 bits more.
-    Rows are not read from memory twice.
-    Source: Chan, Golub and LeVeque, Algorithms for computing the sample variance, The American Statistician (1983),
-    eq. 1.5 and section 3, on shifted data
-    """
-    squares = elementwise(node.inputs[0])
-    if squares is None or squares.op.function is not sqr:  # type: ignore[attr-defined]
-        return None
-    deviations = elementwise(squares.inputs[0])
-    if deviations is None or deviations.op.function is not sub:  # type: ignore[attr-defined]
-        return None
-    axes = node.op.axes  # type: ignore[attr-defined]
-    x, center = deviations.inputs
-    if axes != (0,) or node.output.dtype != "float32" or x.ndim < 2 or x.type.shape != node.inputs[0].type.shape:
-        return None
-    n = extent(x, 0, graph)
-    if not _is_mean(center, x, n, graph):
-        return None
-    d = cast(x - First(axes)(x), "float64")
-    count = cast(maximum(as_scalar(n), 1), "float64")
-    total = node.op(sqr(d)) - sqr(node.op(d)) / count
-    return cast(maximum(total, 0), node.output.dtype)
-
-
-def _is_mean(y: Variable, x: Variable, n: Extent, graph: Graph) -> bool:
-    """Whether `y` is the mean of the rows of `x`, which are `n`, as a row."""
-    quotient = elementwise(y)
-    if quotient is None or quotient.op.function is not true_divide:  # type: ignore[attr-defined]
-        return False
-    total, count = quotient.inputs
-    if total.owner is not None and total.owner.op == DimShuffle(("x", *range(x.ndim - 1))):
-        (total,) = total.owner.inputs
-    if total.owner is None or total.owner.op != Sum((0,)) or total.owner.inputs[0] is not x:
-        return False
-    if isinstance(count, Constant):
-        return uniform(count) == n
-    if count.owner is None or not isinstance(count.owner.op, Cast):
-        return False
-    told = extent_of_scalar(count.owner.inputs[0])
-    return (extent(told[0], told[1], graph) if isinstance(told, tuple) else told) == n
 
 
 @rule(on=Sum, why="as many equal terms are a product")
