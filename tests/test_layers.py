@@ -26,7 +26,6 @@ codegen/threads
 codegen/streams
 codegen/runtime
 codegen/verify
-codegen/preamble
 codegen/c_printer
 codegen/cost
 codegen/toolchain
