@@ -288,6 +288,14 @@ static bool reserve(Program *p, const int64_t *sizes)
 
 /* ---- one call */
 
+/* Python is compiled for any x86: its SSE instructions wait for the upper halves of registers that AVX may have used. */
+static void clean_vector_registers(void)
+{
+#if defined(__GNUC__) && defined(__AVX__)
+    __builtin_ia32_vzeroupper();
+#endif
+}
+
 /* The run, and the new values of state that grows in their places; the old ones take the results' places. */
 static Outcome run(Program *p, void *const *arrays, const int64_t *sizes, PyObject **results, bool is_long)
 {
@@ -300,6 +308,7 @@ static Outcome run(Program *p, void *const *arrays, const int64_t *sizes, PyObje
         Py_END_ALLOW_THREADS
     } else
         code = p->run(arrays, sizes, p->workspace);
+    clean_vector_registers();
     if (code != 0)
         return FAILED;
     p->calls += 1;
