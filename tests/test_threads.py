@@ -158,3 +158,21 @@ def test_loading_leaves_the_environment_as_it_was():
     before = dict(os.environ)
     sg.function([x], (x * 5).sum())
     assert dict(os.environ) == before
+
+
+def test_a_scalar_that_the_loop_reads_and_the_rest_updates(little_blocks):
+    """Every block sees the old bias, and the new one is the same for any number of threads."""
+    bias = sg.shared(0.25, "bias")
+    error = T.tanh(v + bias) - w
+    f = sg.function([v, w], [(error**2).sum(), error], updates=[(bias, bias - 1e-4 * T.grad((error**2).sum(), bias))])
+    assert f.c_source.count("SG_IN_BLOCKS(") > 1
+    after = []
+    for count in COUNTS:
+        sg.set_num_threads(count)
+        bias.set_value(0.25)
+        total, values = f(VALUES[v], VALUES[w])
+        np.testing.assert_allclose(values, np.tanh(VALUES[v] + 0.25) - VALUES[w], rtol=1e-12)
+        slope = (2 * values * (1 - np.tanh(VALUES[v] + 0.25) ** 2)).sum()
+        np.testing.assert_allclose(bias.get_value(), 0.25 - 1e-4 * slope, rtol=1e-10)
+        after.append((float(total), float(bias.get_value())))
+    assert len(set(after)) == 1

@@ -57,7 +57,8 @@ def can_be_split(statements_outside: Sequence[ir.Stmt], sinks: Iterable[Sink]) -
     """Whether the iterations of the outermost loop may run side by side, given the statements outside all loops.
 
     They may if there is one such loop, nothing is carried from one to the next but sums and extremes, no iteration
-    reads what another writes, and each writes elements of its own, or adds to elements that all add to.
+    reads what another writes, and each writes elements of its own, or adds to elements that all add to. What is written
+    outside the loop is written when all have been done.
     """
     sinks = list(sinks)
     loops = [s for s in statements_outside if _is_loop(s)]
@@ -66,7 +67,7 @@ def can_be_split(statements_outside: Sequence[ir.Stmt], sinks: Iterable[Sink]) -
         return False
     inside = [s for s in statements(loops) if isinstance(s, ir.Store)]
     places = {(s.buffer.name, s.offset) for s in inside}
-    written = {s.buffer.name for s in statements(statements_outside) if isinstance(s, ir.Store)}
+    written = {s.buffer.name for s in inside}
     written -= {s.buffer.name for s in sinks if isinstance(s, Write) and is_shared(s)}
     for e in expressions(statements_outside):
         if isinstance(e, ir.Load) and e.buffer.name in written:

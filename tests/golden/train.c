@@ -270,40 +270,87 @@ SG_KERNEL void compute_h_in_blocks(const double *restrict t_3, const double *res
    -((y - y_pred) * 2 / float64(y.shape[0]) * (y_pred * (1 - y_pred))) : float64 (y_0,)    test_golden.py:21
    (-(... / ... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)) : float64 (y_0, 2)    test_golden.py:20
    grad_b = sum((-(... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)), axis=0) : float64 (2,)    test_golden.py:20
-   b2 <- b2 - sum(... * 2 / float64(...) * (y_pred * ...)) * -0.1 : float64 ()    test_golden.py:24
-   22*y_0 + 3 operations; 32*y_0 + 40 bytes read, 32*y_0 + 32 written */
+   b2 <- b2 - grad_b2 * 0.1 : float64 ()    test_golden.py:24
+   22*y_0 + 5 operations; 32*y_0 + 24 bytes read, 32*y_0 + 32 written */
 SG_KERNEL void compute_y_pred_cost_grad_b_update_b2(const double *restrict t_4, double *restrict b2,
                                                     double *restrict y_pred, const double *restrict y,
-                                                    double *restrict cost, double *restrict t_2,
-                                                    const double *restrict W2, const double *restrict h,
-                                                    double *restrict t, double *restrict grad_b, int64_t y_0)
+                                                    double *restrict t_2, const double *restrict W2,
+                                                    const double *restrict h, double *restrict t,
+                                                    double *restrict grad_b_of_block, double *restrict total_of_block,
+                                                    double *restrict grad_b2_of_block, int64_t first, int64_t last,
+                                                    int64_t y_0)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 2; ++i) {
-        grad_b[i] = 0.0;
+        grad_b_of_block[i] = 0.0;
     }
     const double b2_2 = b2[0];
     double total = 0.0;
-    double total_2 = 0.0;
-    for (int64_t i = 0; i < y_0; ++i) {
+    double grad_b2 = 0.0;
+    for (int64_t i = first; i < last; ++i) {
         const double y_pred_2 = sg_sigmoid_f64(t_4[i] + b2_2);
         const double t_7 = y[i] - y_pred_2;
-        const double t_14 = t_7 * 2.0 / (double)y_0 * (y_pred_2 * (1.0 - y_pred_2));
-        const double t_15 = -t_14;
+        const double t_15 = -(t_7 * 2.0 / (double)y_0 * (y_pred_2 * (1.0 - y_pred_2)));
         y_pred[i] = y_pred_2;
         total += t_7 * t_7;
         t_2[i] = t_15;
-        total_2 += t_14;
+        grad_b2 += t_15;
         SG_LANES(omp simd)
         for (int64_t j = 0; j < 2; ++j) {
             const double h_2 = h[i * 2 + j];
             const double t_19 = t_15 * W2[j] * (h_2 * (1.0 - h_2));
             t[i * 2 + j] = t_19;
-            grad_b[j] += t_19;
+            grad_b_of_block[j] += t_19;
         }
     }
+    total_of_block[0] = total;
+    grad_b2_of_block[0] = grad_b2;
+}
+
+/* What compute_y_pred_cost_grad_b_update_b2 leaves to do when all blocks are done. */
+SG_KERNEL void compute_y_pred_cost_grad_b_update_b2_rest(double *restrict b2, double *restrict cost,
+                                                         double *restrict grad_b, double *restrict total_of_block,
+                                                         double *restrict grad_b2_of_block,
+                                                         double *restrict grad_b_of_block, int64_t blocks,
+                                                         int64_t y_0)
+{
+    double total = 0.0;
+    double grad_b2 = 0.0;
+    for (int64_t block = 0; block < blocks; ++block) {
+        total += total_of_block[block];
+        grad_b2 += grad_b2_of_block[block];
+    }
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < 2; ++i) {
+        grad_b[i] = grad_b_of_block[i];
+    }
+    for (int64_t block = 1; block < blocks; ++block) {
+        SG_LANES(omp simd)
+        for (int64_t i = 0; i < 2; ++i) {
+            grad_b[i] += grad_b_of_block[block * 2 + i];
+        }
+    }
+    const double b2_2 = b2[0];
     cost[0] = total / (double)y_0;
-    b2[0] = b2_2 - total_2 * -0.1;
+    b2[0] = b2_2 - grad_b2 * 0.1;
+}
+
+/* compute_y_pred_cost_grad_b_update_b2 in blocks. */
+SG_KERNEL void compute_y_pred_cost_grad_b_update_b2_in_(const double *restrict t_4, double *restrict b2,
+                                                        double *restrict y_pred, const double *restrict y,
+                                                        double *restrict t_2, const double *restrict W2,
+                                                        const double *restrict h, double *restrict t,
+                                                        double *restrict grad_b_of_block,
+                                                        double *restrict total_of_block,
+                                                        double *restrict grad_b2_of_block, double *restrict cost,
+                                                        double *restrict grad_b, int64_t y_0)
+{
+    const int64_t blocks = sg_blocks(y_0, y_0 * 16);
+    SG_IN_BLOCKS(y_0, compute_y_pred_cost_grad_b_update_b2(t_4, b2, y_pred, y, t_2, W2, h, t,
+                                                           grad_b_of_block + block * 2, total_of_block + block,
+                                                           grad_b2_of_block + block, first, last, y_0))
+    compute_y_pred_cost_grad_b_update_b2_rest(b2, cost, grad_b, total_of_block, grad_b2_of_block, grad_b_of_block,
+                                              blocks, y_0);
 }
 
 /* b <- b - grad_b * 0.1 : float64 (2,)    test_golden.py:24
@@ -329,7 +376,7 @@ int train_plan(void *const *arrays, int64_t *sizes)
     (void)arrays;
     const int64_t slot_bytes = (y_0 * 16 + 63) & -64;
     const int64_t slot_bytes_2 = (y_0 * 8 + 63) & -64;
-    const int64_t slot = 64 + slot_bytes * 2;
+    const int64_t slot = 1088 + slot_bytes * 2;
     const int64_t workspace_bytes = slot + slot_bytes_2 * 2;
     /* W.shape[0] is 2 */
     if (!(W_0 == 2))
@@ -371,18 +418,22 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
     const int64_t slot_bytes = sizes[7];
     const int64_t slot_bytes_2 = sizes[8];
     const int64_t slot = sizes[9];
-    double *t_3 = (double *)((char *)workspace + 64);
-    double *h = (double *)((char *)workspace + 64 + slot_bytes);
+    double *t_3 = (double *)((char *)workspace + 1088);
+    double *h = (double *)((char *)workspace + 1088 + slot_bytes);
     double *t_4 = (double *)((char *)workspace + slot);
     double *t_2 = (double *)((char *)workspace + slot + slot_bytes_2);
-    double *t = (double *)((char *)workspace + 64);
+    double *t = (double *)((char *)workspace + 1088);
     double *grad_b = workspace;
+    double *total_of_block = (double *)((char *)workspace + 64);
+    double *grad_b2_of_block = (double *)((char *)workspace + 320);
+    double *grad_b_of_block = (double *)((char *)workspace + 576);
     /* x @ W : float64 (y_0, 2)    test_golden.py:20 */
     sg_gemm_f64(0, 0, y_0, 2, 2, 1.0, x, W, 0.0, t_3);
     compute_h_in_blocks(t_3, b, h, y_0);
     /* h @ W2 : float64 (y_0,)    test_golden.py:21 */
     sg_gemv_f64(0, y_0, 2, 1.0, h, W2, 0.0, t_4);
-    compute_y_pred_cost_grad_b_update_b2(t_4, b2, y_pred, y, cost, t_2, W2, h, t, grad_b, y_0);
+    compute_y_pred_cost_grad_b_update_b2_in_(t_4, b2, y_pred, y, t_2, W2, h, t, grad_b_of_block, total_of_block,
+                                             grad_b2_of_block, cost, grad_b, y_0);
     /* W <- 1 * W + -0.1 * (x.T @ ((-...).dimshuffle(0, 'x') * W2 * (h * (1 - h)))) : float64 (2, 2)    test_golden.py:24 */
     sg_gemm_f64(1, 0, 2, 2, y_0, -0.1, x, t, 1.0, W);
     update_b(grad_b, b);
