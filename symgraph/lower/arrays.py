@@ -69,7 +69,7 @@ class Arrays:
         slots = self.layout.slots
         free = sorted({number for _, number in self._shares})
         for share in shares:
-            size = multiply(share.count, ir.index(MOST_BLOCKS * itemsize(share.array.dtype)))
+            size = multiply(share.row, ir.index(MOST_BLOCKS * itemsize(share.array.dtype)))
             number = next((k for k in free if slots[k] == size), None)
             if number is None:
                 number = len(slots)

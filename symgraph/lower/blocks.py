@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from codegen import ir
+from codegen.dtypes import itemsize
 from codegen.operations import EXPENSIVE
 from codegen.threads import BLOCK_WORK
 from codegen.visit import children, expressions, free_variables, statements, walk
@@ -20,6 +21,7 @@ from symgraph.lower.regions import multiply
 OUTERMOST = LOOP_INDICES[0]
 ZERO, ONE = ir.index(0), ir.index(1)
 EXPENSIVE_EFFORT = 16
+LINE = 128  # bytes of the cache that a core may take to itself, by pairs of lines
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,17 @@ class Share:
 
     array: ir.Buffer
     count: ir.Expr
+
+    @property
+    def row(self) -> ir.Expr:
+        """From row to row: single elements, written once, are neighbours; longer rows share no line of the cache."""
+        line = LINE // itemsize(self.array.dtype)
+        match self.count:
+            case ir.Literal(_, 1):
+                return self.count
+            case ir.Literal(_, count):
+                return ir.index(-(-int(count) // line) * line)
+        return ir.Operation(ir.INDEX, "bitwise_and", (self.count + (line - 1), ir.index(-line)))
 
 
 @dataclass(frozen=True)
@@ -89,14 +102,14 @@ def halves(
     outside: Sequence[ir.Stmt],
     sums: Sequence[Accumulation],
     shares: dict[ir.Var | ir.Buffer, Share],
-    gathered: Sequence[tuple[str, ir.Buffer, ir.Buffer]],
+    gathered: Sequence[tuple[str, ir.Buffer]],
 ) -> Halves:
     """Split a nest.
 
     rows: the local arrays of an iteration; cleared: what sets arrays that are added to; outside: the statements
     outside all loops and the one loop
     sums: the reductions over the outermost loop; `shares` of their variables, and of the arrays that all add to
-    gathered: the latter: (kind of reduction, the array, the share)
+    gathered: the latter: (kind of reduction, the array)
     """
     at = next(k for k, s in enumerate(outside) if _is_loop(s))
     started = {var for sink in sums for _, var in carried(sink)}
@@ -114,8 +127,8 @@ def halves(
     ]
     if joined:
         rest.append(ir.For(ir.BLOCK, ir.BLOCKS, tuple(joined)))
-    for kind, array, share in gathered:
-        rest += _gathered(kind, array, share, shares[array].count)
+    for kind, array in gathered:
+        rest += _gathered(kind, array, shares[array])
     tail = [s for s in (*before, *outside[at + 1 :]) if not isinstance(s, ir.SourceLine)]
     done = [s for s in tail if not (isinstance(s, ir.Declare) and s in before)]
     if done:
@@ -123,13 +136,13 @@ def halves(
     return Halves(tuple(block), tuple(rest))
 
 
-def _gathered(kind: str, array: ir.Buffer, share: ir.Buffer, count: ir.Expr) -> list[ir.Stmt]:
+def _gathered(kind: str, array: ir.Buffer, share: Share) -> list[ir.Stmt]:
     """The shares of all blocks in an array, in the order of the blocks."""
-    i = OUTERMOST
-    first = ir.For(i, count, (ir.Store(array, i, ir.Load(share.dtype, share, i)),), simd=True)
-    term = ir.Load(share.dtype, share, multiply(ir.BLOCK, count) + i if count != ONE else ir.BLOCK)
+    i, dtype = OUTERMOST, share.array.dtype
+    first = ir.For(i, share.count, (ir.Store(array, i, ir.Load(dtype, share.array, i)),), simd=True)
+    term = ir.Load(dtype, share.array, multiply(ir.BLOCK, share.row) + i if share.count != ONE else ir.BLOCK)
     total = combine(kind, ir.Load(array.dtype, array, i), term)
-    others = ir.For(i, count, (ir.Store(array, i, total),), simd=True)
+    others = ir.For(i, share.count, (ir.Store(array, i, total),), simd=True)
     return [first, ir.For(ir.BLOCK, ir.BLOCKS, (others,), start=ONE)]
 
 

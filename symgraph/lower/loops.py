@@ -160,7 +160,7 @@ class _NestBuilder:
             if is_shared(sink):
                 array = sink.buffer
                 share = shares[array] = self._share(f"{array.name}_of_block", array.dtype, self._count(lengths))
-                gathered.append((sink.kind, array, share.array))
+                gathered.append((sink.kind, array))
                 sink.buffer = share.array
         cleared = self._cleared(ir.FIRST, ir.LAST)
         outside = self._schedule(0, list(self.sinks), set())

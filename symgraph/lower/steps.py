@@ -108,10 +108,10 @@ class StepWriter:
         self, extent: ir.Expr, work: ir.Expr, kernels: Sequence[ir.Kernel], shares: Sequence[Share] = ()
     ) -> ir.Kernel:
         """The kernel that calls one for each block, and then the other, if there is one, for the rest."""
-        counts = {share.array.name: share.count for share in shares}
+        rows = {share.array.name: share.row for share in shares}
 
-        def called(kernel: ir.Kernel, row: ir.Expr) -> ir.Call:
-            starts = {name: multiply(row, count) for name, count in counts.items()}
+        def called(kernel: ir.Kernel, number: ir.Expr) -> ir.Call:
+            starts = {name: multiply(number, row) for name, row in rows.items()}
             args = (p if isinstance(p, ir.Var) else ir.Pointer(p, starts.get(p.name, ZERO)) for p in kernel.params)
             return ir.Call(kernel.name, tuple(args))
         block, *rest = kernels

@@ -197,7 +197,7 @@ SG_KERNEL void compute_scaled_rest(double *restrict t, double *restrict output_2
     for (int64_t block = 1; block < blocks; ++block) {
         SG_LANES(omp simd)
         for (int64_t i = 0; i < x_1; ++i) {
-            t[i] += t_of_block[block * x_1 + i];
+            t[i] += t_of_block[block * ((x_1 + 15) & -16) + i];
         }
     }
     best = nan_seen != 0 ? NAN : best;
@@ -211,7 +211,7 @@ SG_KERNEL void compute_scaled_in_blocks(const double *restrict x, const double *
                                         double *restrict t, double *restrict output_2, int64_t x_0, int64_t x_1)
 {
     const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 9);
-    SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * x_1, best_of_block + block,
+    SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * ((x_1 + 15) & -16), best_of_block + block,
                                      best_of_block_2 + block, x_1, first, last))
     compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
 }
@@ -254,7 +254,7 @@ int normalize_plan(void *const *arrays, int64_t *sizes)
     (void)arrays;
     const int64_t n = (int64_t)(x_0 > 0);
     const int64_t slot = 512 + ((x_1 * 8 + 63) & -64);
-    const int64_t workspace_bytes = slot + ((x_1 * 256 + 63) & -64);
+    const int64_t workspace_bytes = slot + ((((x_1 + 15) & -16) * 256 + 63) & -64);
     /* for (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain    test_golden.py:66 */
     if (!(x_1 == gain_0))
         return 1;

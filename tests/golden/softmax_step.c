@@ -352,7 +352,7 @@ SG_KERNEL void compute_loss_grad_b_rest(float *restrict loss, float *restrict gr
     for (int64_t block = 1; block < blocks; ++block) {
         SG_LANES(omp simd)
         for (int64_t i = 0; i < 10; ++i) {
-            grad_b[i] += grad_b_of_block[block * 10 + i];
+            grad_b[i] += grad_b_of_block[block * 32 + i];
         }
     }
     loss[0] = -((float)total_2 / (float)x_0);
@@ -365,7 +365,7 @@ SG_KERNEL void compute_loss_grad_b_in_blocks(const int64_t *restrict labels, con
                                              float *restrict loss, float *restrict grad_b, int64_t x_0)
 {
     const int64_t blocks = sg_blocks(x_0, x_0 * 280);
-    SG_IN_BLOCKS(x_0, compute_loss_grad_b(labels, t_3, b, output_1, t_2, grad_b_of_block + block * 10,
+    SG_IN_BLOCKS(x_0, compute_loss_grad_b(labels, t_3, b, output_1, t_2, grad_b_of_block + block * 32,
                                           total_2_of_block + block, first, last, x_0))
     compute_loss_grad_b_rest(loss, grad_b, total_2_of_block, grad_b_of_block, blocks, x_0);
 }
@@ -391,7 +391,7 @@ int softmax_step_plan(void *const *arrays, int64_t *sizes)
     const int64_t b_0 = sizes[5];
     (void)arrays;
     const int64_t slot_bytes = (x_0 * 40 + 63) & -64;
-    const int64_t workspace_bytes = 1600 + slot_bytes * 2;
+    const int64_t workspace_bytes = 4416 + slot_bytes * 2;
     /* W.shape[0] is 20 */
     if (!(W_0 == 20))
         return 1;
@@ -424,8 +424,8 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     const int64_t x_0 = sizes[0];
     const int64_t slot_bytes = sizes[6];
     uint8_t *t = workspace;
-    float *t_3 = (float *)((char *)workspace + 1600);
-    float *t_2 = (float *)((char *)workspace + 1600 + slot_bytes);
+    float *t_3 = (float *)((char *)workspace + 4416);
+    float *t_2 = (float *)((char *)workspace + 4416 + slot_bytes);
     float *grad_b = workspace;
     double *total_2_of_block = (double *)((char *)workspace + 64);
     float *grad_b_of_block = (float *)((char *)workspace + 320);

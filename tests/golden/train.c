@@ -327,7 +327,7 @@ SG_KERNEL void compute_y_pred_cost_grad_b_update_b2_rest(double *restrict b2, do
     for (int64_t block = 1; block < blocks; ++block) {
         SG_LANES(omp simd)
         for (int64_t i = 0; i < 2; ++i) {
-            grad_b[i] += grad_b_of_block[block * 2 + i];
+            grad_b[i] += grad_b_of_block[block * 16 + i];
         }
     }
     const double b2_2 = b2[0];
@@ -347,7 +347,7 @@ SG_KERNEL void compute_y_pred_cost_grad_b_update_b2_in_(const double *restrict t
 {
     const int64_t blocks = sg_blocks(y_0, y_0 * 16);
     SG_IN_BLOCKS(y_0, compute_y_pred_cost_grad_b_update_b2(t_4, b2, y_pred, y, t_2, W2, h, t,
-                                                           grad_b_of_block + block * 2, total_of_block + block,
+                                                           grad_b_of_block + block * 16, total_of_block + block,
                                                            grad_b2_of_block + block, first, last, y_0))
     compute_y_pred_cost_grad_b_update_b2_rest(b2, cost, grad_b, total_of_block, grad_b2_of_block, grad_b_of_block,
                                               blocks, y_0);
@@ -376,7 +376,7 @@ int train_plan(void *const *arrays, int64_t *sizes)
     (void)arrays;
     const int64_t slot_bytes = (y_0 * 16 + 63) & -64;
     const int64_t slot_bytes_2 = (y_0 * 8 + 63) & -64;
-    const int64_t slot = 1088 + slot_bytes * 2;
+    const int64_t slot = 4672 + slot_bytes * 2;
     const int64_t workspace_bytes = slot + slot_bytes_2 * 2;
     /* W.shape[0] is 2 */
     if (!(W_0 == 2))
@@ -418,11 +418,11 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
     const int64_t slot_bytes = sizes[7];
     const int64_t slot_bytes_2 = sizes[8];
     const int64_t slot = sizes[9];
-    double *t_3 = (double *)((char *)workspace + 1088);
-    double *h = (double *)((char *)workspace + 1088 + slot_bytes);
+    double *t_3 = (double *)((char *)workspace + 4672);
+    double *h = (double *)((char *)workspace + 4672 + slot_bytes);
     double *t_4 = (double *)((char *)workspace + slot);
     double *t_2 = (double *)((char *)workspace + slot + slot_bytes_2);
-    double *t = (double *)((char *)workspace + 1088);
+    double *t = (double *)((char *)workspace + 4672);
     double *grad_b = workspace;
     double *total_of_block = (double *)((char *)workspace + 64);
     double *grad_b2_of_block = (double *)((char *)workspace + 320);
