@@ -201,7 +201,9 @@ def test_narrow_results_keep_nan_and_infinity_where_they_belong(run, suffix, spe
         c = np.full((m, n), np.nan, dtype)
         call = program(f"sg_gemm_{suffix}_{by}10", dtype, (1.0, 0.0), SIZES)
         assert run(call, [*stored, c], (ta, tb, m, n, k)) == 0
-        np.testing.assert_array_equal(c, a @ b)
+        with np.errstate(invalid="ignore"):  # of what BLAS multiplies beside the operands
+            expected = a @ b
+        np.testing.assert_array_equal(c, expected)
 
 
 @each_suffix
