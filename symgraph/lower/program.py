@@ -147,8 +147,8 @@ class _Lowering:
         definitions, workspace_position = self.arrays.definitions(self.sizes)
         described = tuple(self._result(x, s) for x, s in zip(wanted, replaces, strict=True))
         kernels, run = share_kernels([kernel for step in steps for kernel in step.kernels], [*definitions, *run])
-        told = {kernel.name: _told(step, k) for step in steps for k, kernel in enumerate(step.kernels)}
-        kernels = [replace(kernel, comment=told[kernel.name]) for kernel in kernels]
+        made_by = {kernel.name: (step, k) for step in steps for k, kernel in enumerate(step.kernels)}
+        kernels = [replace(kernel, comment=_told(*made_by[kernel.name])) for kernel in kernels]
         fields = self._fields(wanted, results)
         taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
         title, *rest = comment.split("\n")
