@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import SharedVariable
 from symgraph.graph.types import format_shape
 from symgraph.launch import extent, overlap
-from symgraph.signature import NOT_GIVEN, Input, Signature
+from symgraph.signature import NOT_GIVEN, CallSignature, Input, Signature
 
 
 class Bound:
@@ -25,6 +26,7 @@ class Bound:
     """
 
     __slots__ = ("__weakref__", "_call", "_quick", "inputs", "outputs")
+    __signature__ = CallSignature(lambda bound: inspect.Signature())
 
     def __init__(self, call: Callable[[Bound], None], inputs: tuple[np.ndarray, ...], outputs: Any):
         """`call` does what a call does, in Python, and may put into `_quick` what does it in C."""

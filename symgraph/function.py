@@ -24,7 +24,7 @@ from symgraph.interpreter import evaluate
 from symgraph.launch import Launcher
 from symgraph.lower.steps import Step
 from symgraph.options import NanGuardMode, Options
-from symgraph.signature import Signature, make_signature
+from symgraph.signature import CallSignature, Signature, make_signature
 from symgraph.variants import Facts, stretched
 from symgraph.watch import Watch
 
@@ -64,6 +64,7 @@ class Function:
     """
 
     __slots__ = ("__dict__", "__weakref__", "_quick")
+    __signature__ = CallSignature(lambda f: f.signature.described())
 
     def __init__(self, signature: Signature, options: Options, started: float):
         self.signature = signature

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -159,9 +161,34 @@ class Signature:
         if missing:
             raise TypeError(f"{self._takes()}; {_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
 
+    def described(self) -> inspect.Signature:
+        """The inputs as parameters, for `help`, editors and `inspect`; any arguments where Python could not say it."""
+        kinds = inspect.Parameter
+        try:
+            return inspect.Signature([
+                kinds(x.name, kinds.POSITIONAL_OR_KEYWORD, default=kinds.empty if x.default is None else x.default)
+                if x.name and x.name.isidentifier() and not iskeyword(x.name) and len(self._positions[x.name]) == 1
+                else kinds(f"argument_{k}", kinds.POSITIONAL_ONLY)
+                for k, x in enumerate(self.inputs, 1)
+            ])  # fmt: skip
+        except ValueError:  # for one without a name after one with a name, or without a default after one with
+            return inspect.Signature([kinds("args", kinds.VAR_POSITIONAL), kinds("kwargs", kinds.VAR_KEYWORD)])
+
     def _takes(self) -> str:
         listed = ", ".join(x.label if x.default is None else f"{x.label}=…" for x in self.inputs)
         return f"{self.caller} takes {listed or 'no arguments'}"
+
+
+class CallSignature:
+    """The `__signature__` of objects that are called; that of their class is how they are made."""
+
+    def __init__(self, described: Callable[[Any], inspect.Signature]):
+        self.described = described
+
+    def __get__(self, instance: Any, owner: type | None = None) -> inspect.Signature:
+        if instance is None:
+            raise AttributeError("__signature__")
+        return self.described(instance)
 
 
 def make_signature(

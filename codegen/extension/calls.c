@@ -196,46 +196,41 @@ static PyTypeObject BoundType = {
 typedef struct {
     Py_ssize_t at;  /* the slot of an instance that holds its Call or Bound, or None */
     PyObject *slow; /* `__call__` as Python has it */
+    struct wrapperbase base;
 } Shortcut;
 
 static Shortcut shortcuts[2];
 
-static PyObject *call_shortcut(const Shortcut *shortcut, PyObject *self, PyObject *const *args, Py_ssize_t count,
-                               PyObject *names)
+static PyObject *call_shortcut(const Shortcut *shortcut, PyObject *self, PyObject *args, PyObject *named)
 {
     PyObject *fast = SLOT(self, shortcut->at), *result = NULL;
-    if (fast != NULL && names == NULL) {
+    const Py_ssize_t count = PyTuple_GET_SIZE(args);
+    if (fast != NULL && named == NULL) {
         Py_INCREF(fast);
         if (Py_IS_TYPE(fast, &CallType))
-            result = call_try((Call *)fast, args, count);
+            result = call_try((Call *)fast, &PyTuple_GET_ITEM(args, 0), count);
         else if (Py_IS_TYPE(fast, &BoundType) && count == 0)
             result = bound_try((Bound *)fast);
         Py_DECREF(fast);
         if (result != NULL || PyErr_Occurred())
             return result;
     }
-    const Py_ssize_t all = count + (names != NULL ? PyTuple_GET_SIZE(names) : 0);
-    PyObject *stack[all + 1];
+    PyObject *stack[count + 1];
     stack[0] = self;
-    for (Py_ssize_t k = 0; k < all; ++k)
-        stack[k + 1] = args[k];
-    return PyObject_Vectorcall(shortcut->slow, stack, (size_t)count + 1, names);
+    for (Py_ssize_t k = 0; k < count; ++k)
+        stack[k + 1] = PyTuple_GET_ITEM(args, k);
+    return PyObject_VectorcallDict(shortcut->slow, stack, (size_t)count + 1, named);
 }
 
-static PyObject *call_first(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+static PyObject *call_first(PyObject *self, PyObject *args, PyObject *named)
 {
-    return call_shortcut(&shortcuts[0], self, args, count, names);
+    return call_shortcut(&shortcuts[0], self, args, named);
 }
 
-static PyObject *call_second(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
+static PyObject *call_second(PyObject *self, PyObject *args, PyObject *named)
 {
-    return call_shortcut(&shortcuts[1], self, args, count, names);
+    return call_shortcut(&shortcuts[1], self, args, named);
 }
-
-static PyMethodDef shortcut_methods[] = {
-    {"__call__", (PyCFunction)(void (*)(void))call_first, METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"__call__", (PyCFunction)(void (*)(void))call_second, METH_FASTCALL | METH_KEYWORDS, NULL},
-};
 
 /* Where the slot `name` is in the instances of a class; -1 with an error set where it has none. */
 static Py_ssize_t slot_of(PyObject *type, const char *name)
@@ -252,6 +247,29 @@ static Py_ssize_t slot_of(PyObject *type, const char *name)
     return offset;
 }
 
+/* A `__call__` for a class. Being of the kind that classes in C have, it is what calls of an instance run at once: the
+   slot of the class gets the function itself, not one that looks `__call__` up. */
+static PyObject *new_call(PyTypeObject *type, Shortcut *shortcut, ternaryfunc function)
+{
+    PyObject *model = PyObject_GetAttrString((PyObject *)Py_TYPE(type), "__call__");
+    PyObject *text = PyObject_GetAttrString(shortcut->slow, "__doc__"), *descriptor = NULL;
+    PyObject *doc = text == NULL ? NULL : PyUnicode_FromFormat("__call__($self, /, *args, **kwargs)\n--\n\n%S", text);
+    if (model != NULL && doc != NULL) {
+        if (!Py_IS_TYPE(model, &PyWrapperDescr_Type))
+            PyErr_SetString(PyExc_TypeError, "classes of this kind are not called in the usual way");
+        else if ((shortcut->base.doc = PyUnicode_AsUTF8(Py_NewRef(doc))) != NULL) { /* as long as the class: for ever */
+            const char *told = shortcut->base.doc;
+            shortcut->base = *((PyWrapperDescrObject *)model)->d_base;
+            shortcut->base.doc = told;
+            descriptor = PyDescr_NewWrapper(type, &shortcut->base, (void *)function);
+        }
+    }
+    Py_XDECREF(model);
+    Py_XDECREF(text);
+    Py_XDECREF(doc);
+    return descriptor;
+}
+
 /* shorten(which, class, slot): the class gets a `__call__` that first tries what the slot holds. */
 static PyObject *shorten(PyObject *module, PyObject *args)
 {
@@ -262,18 +280,12 @@ static PyObject *shorten(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "iO!s", &which, &PyType_Type, &type, &slot))
         return NULL;
     Shortcut *shortcut = &shortcuts[which != 0];
-    PyMethodDef *method = &shortcut_methods[which != 0];
     if (shortcut->slow != NULL)
         Py_RETURN_NONE;
     if ((shortcut->at = slot_of(type, slot)) < 0 ||
         (shortcut->slow = PyObject_GetAttrString(type, "__call__")) == NULL)
         return NULL;
-    PyObject *text = PyObject_GetAttrString(shortcut->slow, "__doc__");
-    PyObject *doc = text == NULL ? NULL : PyUnicode_FromFormat("__call__($self, /, *args, **kwargs)\n--\n\n%S", text);
-    Py_XDECREF(text);
-    if (doc == NULL || (method->ml_doc = PyUnicode_AsUTF8(doc)) == NULL) /* as long as the method: for ever */
-        return NULL;
-    PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)type, method);
+    PyObject *descriptor = new_call((PyTypeObject *)type, shortcut, which != 0 ? call_second : call_first);
     if (descriptor == NULL || PyObject_SetAttrString(type, "__call__", descriptor) < 0) {
         Py_XDECREF(descriptor);
         return NULL;

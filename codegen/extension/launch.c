@@ -71,12 +71,6 @@ typedef int Run(void *const *arrays, const int64_t *sizes, void *workspace);
 typedef int Plan(void *const *arrays, int64_t *sizes);
 
 typedef struct {
-    Kind kind;
-    Py_ssize_t positions[NPY_MAXDIMS]; /* in the sizes, of lengths that are not known */
-    PyObject *replaces;                /* the shared variable whose value this becomes, or NULL */
-} Result;
-
-typedef struct {
     PyObject *variable;
     Kind kind;
     bool changed; /* in place */
@@ -213,61 +207,73 @@ static bool plan(Program *p, void *const *arrays, int64_t *sizes, bool *is_long)
     return true;
 }
 
-static void lengths_of(const Result *result, const int64_t *sizes, npy_intp *lengths)
+static void drop(PyObject **results, Py_ssize_t count)
 {
-    for (int k = 0; k < result->kind.ndim; ++k)
-        lengths[k] = (npy_intp)(result->positions[k] < 0 ? result->kind.lengths[k] : sizes[result->positions[k]]);
+    for (Py_ssize_t k = 0; k < count; ++k)
+        Py_XDECREF(results[k]);
 }
 
-/* Arrays for the results: those of `out`, a tuple, for the first ones, and new ones. */
-static Outcome make_results(Program *p, const int64_t *sizes, void **arrays, PyObject *out, PyObject **results,
-                            bool *large)
+/* Make arrays for those results that have none, with memory by our handler if `aligned`. */
+static bool make_missing(Program *p, const int64_t *sizes, PyObject **results, bool aligned)
 {
     npy_intp lengths[NPY_MAXDIMS];
-    const Py_ssize_t first = out != NULL ? PyTuple_GET_SIZE(out) : 0;
-    double kept = 0;
-    for (Py_ssize_t k = 0; k < p->results; ++k) {
+    bool good = true;
+    PyObject *usual = aligned ? PyDataMem_SetHandler(p->handler) : NULL;
+    if (aligned && usual == NULL)
+        return false;
+    for (Py_ssize_t k = 0; good && k < p->results; ++k) {
+        if (results[k] != NULL)
+            continue;
         const Kind *kind = &p->result[k].kind;
         lengths_of(&p->result[k], sizes, lengths);
-        if (k < first) {
-            if (!PyArray_CompareLists(lengths, PyArray_DIMS((PyArrayObject *)PyTuple_GET_ITEM(out, k)), kind->ndim))
-                return UNUSUAL;
-            continue;
-        }
-        double bytes = (double)PyDataType_ELSIZE(kind->dtype);
-        for (int j = 0; j < kind->ndim; ++j)
-            bytes *= (double)lengths[j];
-        kept += bytes >= RECYCLED ? bytes : 0;
-    }
-    PyObject *usual = NULL;
-    *large = kept > 0;
-    if (*large) {
-        set_limit(p->pool, (size_t)kept);
-        usual = PyDataMem_SetHandler(p->handler);
-        if (usual == NULL)
-            return ERROR;
-    }
-    Py_ssize_t made = 0;
-    for (; made < p->results; ++made) {
-        const Kind *kind = &p->result[made].kind;
-        lengths_of(&p->result[made], sizes, lengths);
-        results[made] = made < first ? Py_NewRef(PyTuple_GET_ITEM(out, made))
-                                     : PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)Py_NewRef(kind->dtype),
-                                                            kind->ndim, lengths, NULL, NULL, 0, NULL);
-        if (results[made] == NULL)
-            break;
-        arrays[p->arrays - p->results + made] = PyArray_DATA((PyArrayObject *)results[made]);
+        results[k] = PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)Py_NewRef(kind->dtype), kind->ndim, lengths,
+                                          NULL, NULL, 0, NULL);
+        good = results[k] != NULL;
     }
     if (usual != NULL) {
         PyObject *ours = PyDataMem_SetHandler(usual);
         Py_DECREF(usual);
         Py_XDECREF(ours);
     }
-    if (made == p->results)
-        return DONE;
-    while (made > 0)
-        Py_DECREF(results[--made]);
-    return ERROR;
+    return good;
+}
+
+/* Arrays for the results: those of `out`, a tuple, for the first ones, then kept and new ones. `slow` is set where Python
+   code may have run. */
+static Outcome take_results(Program *p, const int64_t *sizes, void **arrays, PyObject *out, PyObject **results,
+                            bool *slow)
+{
+    npy_intp lengths[NPY_MAXDIMS];
+    const Py_ssize_t first = out != NULL ? PyTuple_GET_SIZE(out) : 0;
+    double large = 0, missing = 0; /* bytes */
+    bool all = true;
+    *slow = false;
+    for (Py_ssize_t k = 0; k < p->results; ++k) {
+        Result *result = &p->result[k];
+        lengths_of(result, sizes, lengths);
+        if (k < first) {
+            results[k] = Py_NewRef(PyTuple_GET_ITEM(out, k));
+            if (!has_lengths(results[k], result->kind.ndim, lengths)) {
+                drop(results, k + 1);
+                return UNUSUAL;
+            }
+        } else if ((results[k] = returned_again(result, lengths, slow)) == NULL) {
+            const double bytes = bytes_of(&result->kind, lengths);
+            large += bytes >= RECYCLED ? bytes : 0;
+            missing = bytes > missing ? bytes : missing;
+            all = false;
+        }
+    }
+    *slow |= missing >= ALIGNED;
+    if (large > 0)
+        set_limit(p->pool, (size_t)large);
+    if (!all && !make_missing(p, sizes, results, missing >= ALIGNED)) {
+        drop(results, p->results);
+        return ERROR;
+    }
+    for (Py_ssize_t k = 0; k < p->results; ++k)
+        arrays[p->arrays - p->results + k] = PyArray_DATA((PyArrayObject *)results[k]);
+    return DONE;
 }
 
 static bool reserve(Program *p, const int64_t *sizes)
@@ -342,29 +348,34 @@ static bool is_unchanged(Program *p, void **arrays, const int64_t *sizes, bool t
 static Outcome launch(Program *p, const Guard *guard, void **arrays, int64_t *sizes, PyObject *out,
                       PyObject **results)
 {
-    bool is_long, large;
+    bool is_long, slow;
     if (!place_shared(p, arrays, sizes, guard == NULL))
         return UNUSUAL;
     for (Py_ssize_t k = 0; k < p->constants; ++k)
         arrays[p->inputs + p->shared + k] = p->constant[k];
     if (!plan(p, arrays, sizes, &is_long))
         return REFUSED;
-    Outcome outcome = make_results(p, sizes, arrays, out, results, &large);
+    Outcome outcome = take_results(p, sizes, arrays, out, results, &slow);
     if (outcome != DONE)
         return outcome;
     const bool held = is_long && guard != NULL;
     if (held)
         outcome = hold(guard);
-    else if (large && guard != NULL && !is_idle(guard))
+    else if (slow && guard != NULL && !is_idle(guard))
         outcome = UNUSUAL;
     if (outcome == DONE) {
-        const bool waited = is_long || large;
+        const bool waited = is_long || slow;
         outcome = waited && !is_unchanged(p, arrays, sizes, guard == NULL) ? UNUSUAL
                                                                            : run(p, arrays, sizes, results, is_long);
         if (held)
             outcome = let_go(guard, outcome);
     }
-    for (Py_ssize_t k = outcome == DONE ? p->returned : 0; k < p->results; ++k)
-        Py_XDECREF(results[k]);
-    return outcome;
+    if (outcome != DONE) {
+        drop(results, p->results);
+        return outcome;
+    }
+    drop(results + p->returned, p->results - p->returned);
+    for (Py_ssize_t k = out != NULL ? PyTuple_GET_SIZE(out) : 0; k < p->returned; ++k)
+        keep(&p->result[k], results[k]);
+    return DONE;
 }

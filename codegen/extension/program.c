@@ -130,6 +130,8 @@ static PyObject *program_free(PyObject *self, PyObject *unused)
     p->workspace = NULL;
     p->workspace_size = 0;
     shrink(p->pool, 0);
+    for (Py_ssize_t k = 0; k < p->results; ++k)
+        drop_kept(&p->result[k]);
     Py_RETURN_NONE;
 }
 
@@ -145,6 +147,7 @@ static void program_dealloc(PyObject *self)
     for (Py_ssize_t k = 0; k < p->results; ++k) {
         Py_XDECREF(p->result[k].replaces);
         Py_XDECREF(p->result[k].kind.dtype);
+        drop_kept(&p->result[k]);
     }
     for (Py_ssize_t k = 0; k < p->terms; ++k)
         PyMem_Free(p->term[k].positions);
@@ -282,8 +285,12 @@ static PyObject *program_sizes(PyObject *self, PyObject *unused)
 
 static PyObject *program_kept(PyObject *self, void *unused)
 {
+    const Program *p = (Program *)self;
+    size_t total = p->pool->kept;
     (void)unused;
-    return PyLong_FromSize_t(((Program *)self)->pool->kept);
+    for (Py_ssize_t k = 0; k < p->results; ++k)
+        total += dropped_bytes(&p->result[k]);
+    return PyLong_FromSize_t(total);
 }
 
 static PyObject *program_workspace(PyObject *self, void *unused)
