@@ -119,6 +119,7 @@ static void sg_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, 
         if (tb)
             for (int64_t j = 0; j < n; ++j) {
                 $T total = $zero;
+                SG_LANES(omp simd reduction(+:total))
                 for (int64_t l = 0; l < k; ++l)
                     total += a[i * a_row + l * a_column] * b[j * k + l];
                 row[j] += alpha * total;
@@ -158,6 +159,7 @@ static void sg_gemv_$s(int64_t ta, int64_t m, int64_t n, $T alpha, const $T *a, 
                 y[j] += factor * a[i * n + j];
         } else {
             $T total = $zero;
+            SG_LANES(omp simd reduction(+:total))
             for (int64_t j = 0; j < n; ++j)
                 total += a[i * n + j] * x[j];
             y[i] += alpha * total;

@@ -263,6 +263,7 @@ static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const do
                 y[j] += factor * a[i * n + j];
         } else {
             double total = 0.0;
+            SG_LANES(omp simd reduction(+:total))
             for (int64_t j = 0; j < n; ++j)
                 total += a[i * n + j] * x[j];
             y[i] += alpha * total;

@@ -251,6 +251,7 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
         if (tb)
             for (int64_t j = 0; j < n; ++j) {
                 float total = 0.0f;
+                SG_LANES(omp simd reduction(+:total))
                 for (int64_t l = 0; l < k; ++l)
                     total += a[i * a_row + l * a_column] * b[j * k + l];
                 row[j] += alpha * total;

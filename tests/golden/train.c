@@ -202,6 +202,7 @@ static void sg_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
         if (tb)
             for (int64_t j = 0; j < n; ++j) {
                 double total = 0.0;
+                SG_LANES(omp simd reduction(+:total))
                 for (int64_t l = 0; l < k; ++l)
                     total += a[i * a_row + l * a_column] * b[j * k + l];
                 row[j] += alpha * total;
@@ -237,6 +238,7 @@ static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const do
                 y[j] += factor * a[i * n + j];
         } else {
             double total = 0.0;
+            SG_LANES(omp simd reduction(+:total))
             for (int64_t j = 0; j < n; ++j)
                 total += a[i * n + j] * x[j];
             y[i] += alpha * total;
