@@ -31,8 +31,8 @@ from codegen.runtime import is_routine, routines, take_blas
 from codegen.visit import expressions, free_variables, rebuild, statements, walk
 
 INDENT = "    "
-LONG = 200  # statements from which on the main function comes in parts, and lines from which on one is not optimized
-STEPS_IN_A_PART = 50
+LONG = 200  # statements from which on the main function comes in parts
+STEPS_IN_A_PART = 400
 OWN_LINES = "#line @"  # stands where the C counts its own lines again
 
 _HEADER = """\
@@ -56,11 +56,10 @@ _HEADER = """\
 #else
 #define SG_KERNEL static
 #define SG_INLINE static inline
-#endif"""
+#endif
 
-
-_PLAIN = """\
-/* A long function that only calls kernels is not optimized: it would take the compiler more than linear time. */
+/* Functions that only call others are not optimized: the compiler would be at them for a third of its time, and where
+   they are long for more than linear time. */
 #if defined(__clang__)
 #define SG_PLAIN __attribute__((optnone))
 #elif defined(__GNUC__)
@@ -95,20 +94,19 @@ def print_program(program: ir.Program) -> str:
     Raises TypeError for a node that should have been lowered before.
     """
     bodies = [program.plan, program.run, *(kernel.body for kernel in program.kernels)]
-    entries = [_plan(program), _run(program)]
     called = _called_routines(bodies)
     threaded = bool(called) or any(isinstance(s, ir.InBlocks) for body in bodies for s in statements(body))
     parts = [
         comment(program.comment or program.name),
         _HEADER,
-        *([_PLAIN] if any("\nSG_PLAIN\n" in part for part in entries) else []),
         *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *([threads.DECLARATIONS] if threaded else []),
         *([streams.DECLARATIONS] if any(map(_is_streamed, program.kernels)) else []),
         *_helpers(bodies),
         *routines(called, program.name),
         *(_kernel(kernel) for kernel in program.kernels),
-        *entries,
+        _plan(program),
+        _run(program),
     ]
     if program.uses_blas:
         parts.append(take_blas(program.name))
@@ -453,9 +451,10 @@ def _kernel(kernel: ir.Kernel) -> str:
     ]
     head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
     note = [comment(kernel.comment)] if kernel.comment else []
+    plain = ["SG_PLAIN"] if any(isinstance(s, ir.InBlocks) for s in kernel.body) else []
     back = [OWN_LINES] if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)) else []
     last = [f"{INDENT}sg_streamed();"] if _is_streamed(kernel) else []
-    return "\n".join([*note, head, "{", *_lines(kernel.body), *last, *back, "}"])
+    return "\n".join([*note, *plain, head, "{", *_lines(kernel.body), *last, *back, "}"])
 
 
 def _is_streamed(kernel: ir.Kernel) -> bool:
@@ -480,25 +479,28 @@ def _plan(program: ir.Program) -> str:
         "Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed."
     )
     head = f"int {program.name}_plan(void *const *arrays, int64_t *sizes)"
-    return "\n".join([note, *_plain(body), head, "{", *body, "}"])
+    return "\n".join([note, "SG_PLAIN", head, "{", *body, "}"])
 
 
 def _run(program: ir.Program) -> str:
     note = comment("Computes everything; the sizes are those that the plan left.")
     entry = _Entry(program)
     steps = [s for s in program.run if not isinstance(s, ir.Place)]
-    if len(program.run) <= LONG or any(isinstance(s, (ir.Declare, ir.Assign, ir.LocalArray)) for s in steps):
-        return "\n".join([note, entry.function(f"int {program.name}", program.run)])
+    main = f"int {program.name}"
+    if len(program.run) <= LONG:
+        return "\n".join([note, entry.function(main, program.run)])
+    if any(isinstance(s, (ir.Declare, ir.Assign, ir.LocalArray)) for s in steps):
+        return "\n".join([note, "SG_PLAIN", entry.function(main, program.run)])
     places = {s.buffer.name: s for s in program.run if isinstance(s, ir.Place)}
     parts: list[str] = []
     calls: list[str] = []
     for k in range(0, len(steps), STEPS_IN_A_PART):
         some = steps[k : k + STEPS_IN_A_PART]
         name = f"sg_part_{len(parts) + 1}"
-        parts.append(entry.function(f"static int {name}", [*_needed_places(some, places), *some]))
+        parts += ["SG_PLAIN\n" + entry.function(f"static int {name}", [*_needed_places(some, places), *some])]
         calls.append(f"{INDENT}if ((code = {name}(arrays, sizes, workspace)) != 0)\n{INDENT}{INDENT}return code;")
-    main = [note, f"int {program.name}({_ENTRY})", "{", f"{INDENT}int code;", *calls, f"{INDENT}return 0;", "}"]
-    return "\n\n".join([comment(_IN_PARTS), *parts, "\n".join(main)])
+    whole = [note, f"{main}({_ENTRY})", "{", f"{INDENT}int code;", *calls, f"{INDENT}return 0;", "}"]
+    return "\n\n".join([comment(_IN_PARTS), *parts, "\n".join(whole)])
 
 
 _ENTRY = "void *const *arrays, const int64_t *sizes, void *workspace"
@@ -524,7 +526,7 @@ class _Entry:
         ]
         words = set(re.findall(r"\w+", "\n".join(body)))
         unused = [f"{INDENT}(void){name};" for name in ("arrays", "sizes", "workspace") if name not in words]
-        return "\n".join([*_plain(body), f"{head}({_ENTRY})", "{", *unused, *body, "}"])
+        return "\n".join([f"{head}({_ENTRY})", "{", *unused, *body, "}"])
 
 
 def _needed_places(steps: Sequence[ir.Stmt], places: Mapping[str, ir.Place]) -> list[ir.Place]:
@@ -537,11 +539,6 @@ def _needed_places(steps: Sequence[ir.Stmt], places: Mapping[str, ir.Place]) -> 
             name = places[name].base
         needed.update({place.buffer.name: place for place in reversed(chain)})
     return list(needed.values())
-
-
-def _plain(body: Sequence[str]) -> list[str]:
-    """What stands before a function that calls others or computes sizes, and is too long to be worth optimizing."""
-    return ["SG_PLAIN"] if len(body) > LONG else []
 
 
 def _unpacked(position: int, f: ir.ArrayField) -> str:

@@ -52,6 +52,7 @@ _LARGE_GEMM = Template(
     """
 /* sg_gemm_$s by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
    of threads. So either it does not depend on borders, apart from columns left over, or the parts are fixed. */
+SG_PLAIN
 static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, $T alpha, const $T *a,
                              const $T *b, $T beta, $T *c)
 {

@@ -360,6 +360,20 @@ def test_long_calls_are_broken_into_lines():
     assert not re.search(r"[ \t]\n", text)
 
 
+def test_what_only_calls_others_is_not_optimized():
+    """Blocks, the plan, and a main function that is long; a short one is, and so are kernels."""
+    call = ir.Call("kernel", (ir.Pointer(out, ir.index(0)),))
+    kernel = ir.Kernel("kernel", (out,), (ir.Store(out, ir.index(0), number(1.0)),))
+    blocks = ir.Kernel("in_blocks", (out, n), (ir.InBlocks(n, n, call),))
+    field = ir.ArrayField(out, "output", "")
+    short, long = (
+        print_program(ir.Program("f", (field,), (n,), (), (), (call,) * count, (kernel, blocks))) for count in (3, 1000)
+    )
+    plain = re.compile(r"^SG_PLAIN\n.*?(\w+)\(", re.MULTILINE)
+    assert plain.findall(short) == ["in_blocks", "f_plan"]
+    assert plain.findall(long) == ["in_blocks", "f_plan", "sg_part_1", "sg_part_2", "sg_part_3"]
+
+
 # -- comments
 
 HOSTILE = [

@@ -30,6 +30,16 @@
 #define SG_INLINE static inline
 #endif
 
+/* Functions that only call others are not optimized: the compiler would be at them for a third of its time, and where
+   they are long for more than linear time. */
+#if defined(__clang__)
+#define SG_PLAIN __attribute__((optnone))
+#elif defined(__GNUC__)
+#define SG_PLAIN __attribute__((optimize("O0")))
+#else
+#define SG_PLAIN
+#endif
+
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
@@ -96,6 +106,7 @@ SG_KERNEL void compute_rest(uint8_t *restrict t, uint32_t *restrict best_of_bloc
 }
 
 /* compute in blocks. */
+SG_PLAIN
 SG_KERNEL void compute_in_blocks(const int64_t *restrict picks, uint32_t *restrict best_of_block, uint8_t *restrict t,
                                  int64_t picks_0)
 {
@@ -115,6 +126,7 @@ SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int6
 }
 
 /* compute_2 in blocks. */
+SG_PLAIN
 SG_KERNEL void compute_2_in_blocks(const double *restrict step, double *restrict t_2, int64_t picks_0)
 {
     const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 12);
@@ -138,6 +150,7 @@ SG_KERNEL void compute_3(const int64_t *restrict picks, const double *restrict t
 }
 
 /* compute_3 in blocks. */
+SG_PLAIN
 SG_KERNEL void compute_3_in_blocks(const int64_t *restrict picks, const double *restrict table,
                                    double *restrict output_0, int64_t picks_0)
 {
@@ -159,6 +172,7 @@ SG_KERNEL void scatter(const int64_t *restrict picks, double *restrict table, co
 }
 
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
+SG_PLAIN
 int embed_plan(void *const *arrays, int64_t *sizes)
 {
     const int64_t picks_0 = sizes[0];

@@ -30,6 +30,16 @@
 #define SG_INLINE static inline
 #endif
 
+/* Functions that only call others are not optimized: the compiler would be at them for a third of its time, and where
+   they are long for more than linear time. */
+#if defined(__clang__)
+#define SG_PLAIN __attribute__((optnone))
+#elif defined(__GNUC__)
+#define SG_PLAIN __attribute__((optimize("O0")))
+#else
+#define SG_PLAIN
+#endif
+
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
@@ -205,6 +215,7 @@ SG_KERNEL void compute_scaled_rest(double *restrict t, double *restrict output_2
 }
 
 /* compute_scaled in blocks. */
+SG_PLAIN
 SG_KERNEL void compute_scaled_in_blocks(const double *restrict x, const double *restrict gain,
                                         double *restrict scaled, double *restrict t_of_block,
                                         double *restrict best_of_block, int64_t *restrict best_of_block_2,
@@ -238,6 +249,7 @@ SG_KERNEL void compute(const double *restrict t, const double *restrict gain, do
 }
 
 /* compute in blocks. */
+SG_PLAIN
 SG_KERNEL void compute_in_blocks(const double *restrict t, const double *restrict gain, double *restrict output_1,
                                  int64_t x_1, int64_t n)
 {
@@ -246,6 +258,7 @@ SG_KERNEL void compute_in_blocks(const double *restrict t, const double *restric
 }
 
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
+SG_PLAIN
 int normalize_plan(void *const *arrays, int64_t *sizes)
 {
     const int64_t x_0 = sizes[0];

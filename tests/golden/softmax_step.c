@@ -33,6 +33,16 @@
 #define SG_INLINE static inline
 #endif
 
+/* Functions that only call others are not optimized: the compiler would be at them for a third of its time, and where
+   they are long for more than linear time. */
+#if defined(__clang__)
+#define SG_PLAIN __attribute__((optnone))
+#elif defined(__GNUC__)
+#define SG_PLAIN __attribute__((optimize("O0")))
+#else
+#define SG_PLAIN
+#endif
+
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
@@ -203,6 +213,7 @@ enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 
 /* sg_gemm_f32 by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
    of threads. So either it does not depend on borders, apart from columns left over, or the parts are fixed. */
+SG_PLAIN
 static void sg_large_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                              const float *b, float beta, float *c)
 {
@@ -360,6 +371,7 @@ SG_KERNEL void compute_loss_grad_b_rest(float *restrict loss, float *restrict gr
 }
 
 /* compute_loss_grad_b in blocks. */
+SG_PLAIN
 SG_KERNEL void compute_loss_grad_b_in_blocks(const int64_t *restrict labels, const float *restrict t_3,
                                              const float *restrict b, int64_t *restrict output_1, float *restrict t_2,
                                              float *restrict grad_b_of_block, double *restrict total_2_of_block,
@@ -382,6 +394,7 @@ SG_KERNEL void update_b(const float *restrict grad_b, float *restrict b)
 }
 
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
+SG_PLAIN
 int softmax_step_plan(void *const *arrays, int64_t *sizes)
 {
     const int64_t x_0 = sizes[0];
