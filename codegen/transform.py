@@ -87,14 +87,14 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
         return numbers.setdefault(text, f"n{len(numbers)}")
 
     def buffer(b: ir.Buffer) -> ir.Buffer:
-        return replace(b, name=name(b.name), writable=False)
+        return ir.Buffer(name(b.name), b.dtype)
 
     def change(e: ir.Expr) -> ir.Expr | None:
         match e:
-            case ir.Var(_, text):
-                return replace(e, name=name(text))
-            case ir.Load(_, b, offset):
-                return replace(e, buffer=buffer(b), offset=expr(offset))
+            case ir.Var(dtype, text):
+                return ir.Var(dtype, name(text))
+            case ir.Load(dtype, b, offset):
+                return ir.Load(dtype, buffer(b), expr(offset))
             case ir.Literal(dtype, value):
                 return ir.Var(dtype, literal(dtype, value))  # by its text: 0.0 and -0.0 are equal in Python, NaN is not
         return None
@@ -103,10 +103,10 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
         return rebuild(e, change)
 
     def var(v: ir.Var) -> ir.Var:
-        return replace(v, name=name(v.name))
+        return ir.Var(v.dtype, name(v.name))
 
     def pointer(p: ir.Pointer) -> ir.Pointer:
-        return replace(p, buffer=buffer(p.buffer), offset=expr(p.offset))
+        return ir.Pointer(buffer(p.buffer), expr(p.offset))
 
     def argument(a: ir.Expr | ir.Pointer) -> ir.Expr | ir.Pointer:
         return pointer(a) if isinstance(a, ir.Pointer) else expr(a)

@@ -19,6 +19,7 @@ PLANS_KEPT = 64  # of the shapes called with lately
 ALIGNMENT = 64
 MOST_ARRAYS = 4096  # that the extension module takes, which keeps what it needs for a call on the stack
 PER_OPERATION, PER_BYTE = 0.1, 0.02  # nanoseconds, to tell long calls from short ones
+MANY_STEPS = 200  # whose calls are long whatever the sizes: to let other threads run then costs little beside them
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -219,6 +220,8 @@ def _any_lengths(x: Variable) -> Kind:
 
 def _work(lowered: Lowered) -> tuple[tuple[float, tuple[int, ...]], ...]:
     """The nanoseconds that a call takes, roughly: terms of a coefficient and the positions of sizes."""
+    if len(lowered.steps) > MANY_STEPS:
+        return ((float("inf"), ()),)
     position = {v.name: k for k, v in enumerate((*lowered.program.given, *lowered.program.derived))}
     total: dict[tuple[int, ...], float] = {}
     for step in lowered.steps:

@@ -38,6 +38,7 @@ codegen/__init__
 
 symgraph/errors
 symgraph/options
+symgraph/collector
 symgraph/threads
 
 symgraph/graph/types

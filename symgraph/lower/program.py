@@ -9,6 +9,7 @@ from codegen import ir
 from codegen.runtime import is_routine
 from codegen.transform import share_kernels
 from codegen.visit import statements
+from symgraph.collector import collector_paused
 from symgraph.graph.node import Apply, Constant, Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.traverse import toposort
@@ -54,6 +55,7 @@ class Lowered:
     decisions: Decisions
 
 
+@collector_paused()
 def lower(
     inputs: Sequence[Variable],
     outputs: Sequence[Variable],

@@ -76,9 +76,12 @@ class Shapes:
 
     def canonical(self, x: Variable) -> Variable:
         """The one variable that stands for an integer scalar and everything computed alike."""
-        for node in toposort([x], stop=self._met):
-            self._number(node)
-        return self._leaf(x) if x.owner is None else self.values[x]
+        if x.owner is None:
+            return self._leaf(x)
+        if x not in self.values:
+            for node in toposort([x], stop=self._met):
+                self._number(node)
+        return self.values[x]
 
     def merged(self, condition: Variable) -> Variable:
         """A condition, as one variable with all those computed alike, its nodes given their lengths."""

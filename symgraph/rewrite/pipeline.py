@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from time import perf_counter
 
+from symgraph.collector import collector_paused
 from symgraph.graph.node import Apply, Op, Variable
 from symgraph.rewrite.canonicalize import CANONICALIZE, fold_constants
 from symgraph.rewrite.engine import Book, Step, apply_book
@@ -32,6 +33,7 @@ class Rewritten:
     became: Mapping[Variable, Variable]
 
 
+@collector_paused()
 def rewrite(
     outputs: Sequence[Variable], *, optimize: bool = True, names: Mapping[Variable, str] | None = None
 ) -> Rewritten:
