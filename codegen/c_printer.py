@@ -102,6 +102,7 @@ def print_program(program: ir.Program) -> str:
         *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *([threads.DECLARATIONS] if threaded else []),
         *([streams.DECLARATIONS] if any(map(_is_streamed, program.kernels)) else []),
+        *([streams.AHEAD] if any(isinstance(s, ir.Runs) and s.ahead for b in bodies for s in statements(b)) else []),
         *_helpers(bodies),
         *routines(called, program.name),
         *(_kernel(kernel) for kernel in program.kernels),
@@ -378,11 +379,13 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
     yield f"{pad}for (int64_t run = {expression(loop.start)}; run < {last}; run += {step}) {{"
     yield f"{pad}{INDENT}const int64_t end = {last} - run < {step} ? {last} : run + {step};"
     one = replace(loop, start=_RUN, extent=_END)
+    for load in runs.ahead:
+        yield f"{pad}{INDENT}sg_ahead({_from_run(load, loop)}, (end - run) * {itemsize(load.dtype)});"
     if streamed is None:
         yield from _lines((*runs.before, one, *runs.after), depth + 1)
     else:
         store = next(s for s in loop.body if isinstance(s, ir.Store) and s.buffer == streamed.buffer)
-        place = _argument(ir.Pointer(store.buffer, rebuild(store.offset, lambda e: _RUN if e == loop.index else None)))
+        place = _from_run(store, loop)
         to = ir.Buffer("sg_to", store.buffer.dtype, True)
         near = replace(store, buffer=to, offset=ir.Operation(ir.INDEX, "sub", (loop.index, _RUN)))
         one = replace(one, body=tuple(near if s is store else s for s in loop.body))
@@ -392,6 +395,12 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
         yield f"{pad}{INDENT}if (sg_large)"
         yield f"{pad}{INDENT * 2}sg_stream({place}, sg_row, (end - run) * {bytes});"
     yield f"{pad}}}"
+
+
+def _from_run(place: ir.Load | ir.Store, loop: ir.For) -> str:
+    """Where the elements of a run begin."""
+    offset = rebuild(place.offset, lambda e: _RUN if e == loop.index else None)
+    return _argument(ir.Pointer(place.buffer, offset))
 
 
 _UPDATES = {"add": "+=", "sub": "-=", "mul": "*="}

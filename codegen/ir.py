@@ -172,6 +172,7 @@ class Runs(Stmt):
     """A loop in runs of at most `length` iterations, each with statements `before` and `after` it.
 
     `streamed` names an array that nothing reads soon: if it is large, what the loop stores there goes past the caches.
+    `ahead` are loads of the loop, at its index or a sum that ends with it, whose memory is asked for early.
     """
 
     loop: For
@@ -179,6 +180,7 @@ class Runs(Stmt):
     before: tuple[Stmt, ...] = ()
     after: tuple[Stmt, ...] = ()
     streamed: Streamed | None = None
+    ahead: tuple[Load, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Large results past the caches: the C that writes what nobody reads soon.
+"""The C for large arrays: results past the caches, and operands into them before they are needed.
 
 An ordinary store first reads the line of memory that it writes to, and keeps it in the caches in place of another. The
 loop writes to a short row instead, which is then copied to memory line by line.
@@ -66,3 +66,16 @@ static inline void sg_streamed(void)
     __builtin_ia32_sfence();
 #endif
 }""").substitute(large=LARGE)
+
+# Memory hands out lines as they are asked for, and a loop that computes for long asks late.
+AHEAD = """\
+/* Asks for what is 4 kB beyond the bytes that a loop is about to read. */
+static inline void sg_ahead(const void *from, int64_t bytes)
+{
+#if defined(__GNUC__)
+    for (int64_t k = 0; k < bytes; k += 64)
+        __builtin_prefetch((const void *)((uintptr_t)from + 4096 + (uintptr_t)k));
+#else
+    (void)from, (void)bytes;
+#endif
+}"""

@@ -123,11 +123,13 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 inner = tuple(map(stmt, body))
                 sums = tuple((operator, var(v)) for operator, v in sums)
                 return replace(s, index=var(index), extent=expr(extent), body=inner, sums=sums, start=expr(start))
-            case ir.Runs(loop, _, before, after, streamed):
+            case ir.Runs(loop, _, before, after, streamed, ahead):
                 streamed = streamed and ir.Streamed(buffer(streamed.buffer), expr(streamed.count))
                 first, own = tuple(map(stmt, before)), stmt(loop)
                 assert isinstance(own, ir.For)
-                return replace(s, loop=own, before=first, after=tuple(map(stmt, after)), streamed=streamed)
+                loads = tuple(replace(e, buffer=buffer(e.buffer), offset=expr(e.offset)) for e in ahead)
+                last = tuple(map(stmt, after))
+                return replace(s, loop=own, before=first, after=last, streamed=streamed, ahead=loads)
             case ir.If(condition, body, orelse):
                 inner, other = tuple(map(stmt, body)), tuple(map(stmt, orelse))
                 return replace(s, condition=expr(condition), body=inner, orelse=other)

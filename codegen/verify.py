@@ -10,7 +10,7 @@ from codegen import ir
 from codegen.dtypes import C_TYPES
 from codegen.operations import Function, Infix, Prefix, spelling
 from codegen.runtime import is_routine, parameters
-from codegen.visit import expressions, walk
+from codegen.visit import expressions, is_in_order, walk
 
 # Who should have prevented an error.
 NAMES, LOOPS, MEMORY = "lower/names.py", "lower/loops.py", "lower/buffers.py"
@@ -161,9 +161,13 @@ class _Checker:
                 self._value(value, buffer.dtype, buffer.name)
             case ir.For():
                 self._loop(stmt)
-            case ir.Runs(loop, length, before, after, streamed):
+            case ir.Runs(loop, length, before, after, streamed, ahead):
                 if self.top or length < 1:
                     self._fail("only a kernel has runs, and a run has iterations", LOOPS)
+                reads = set(expressions([loop])) if ahead else set()
+                for load in ahead:
+                    if load not in reads or not is_in_order(load.offset, loop.index):
+                        self._fail(f"{load.buffer.name} is not read in order", LOOPS)
                 if streamed is not None:
                     self._streamed(streamed, loop)
                 self._block((*before, loop, *after))
@@ -222,12 +226,8 @@ class _Checker:
         is_read = any(isinstance(e, ir.Load) and e.buffer == streamed.buffer for e in expressions([loop]))
         if len(stores) != 1 or is_read:
             self._fail(f"{streamed.buffer.name} is not written once and never read", LOOPS)
-        match stores[0].offset:
-            case ir.Operation(_, "add", (start, index)) if index == loop.index and loop.index not in walk(start):
-                return
-            case index if index == loop.index:
-                return
-        self._fail(f"{streamed.buffer.name} is not written in order", LOOPS)
+        if not is_in_order(stores[0].offset, loop.index):
+            self._fail(f"{streamed.buffer.name} is not written in order", LOOPS)
 
     def _loop(self, loop: ir.For) -> None:
         self._index(loop.start, "a start")

@@ -45,6 +45,14 @@ def walk(expr: ir.Expr) -> Iterator[ir.Expr]:
         stack.extend(reversed(children(part)))
 
 
+def is_in_order(offset: ir.Expr, index: ir.Var) -> bool:
+    """Whether an offset is the index of a loop, or a sum that ends with it: one element after the other."""
+    match offset:
+        case ir.Operation(_, "add", (start, last)) if last == index:
+            return index not in walk(start)
+    return offset == index
+
+
 def rebuild(expr: ir.Expr, change: Callable[[ir.Expr], ir.Expr | None]) -> ir.Expr:
     """The expression with every part that `change` gives a replacement for replaced, outermost first."""
     new = change(expr)
@@ -67,11 +75,14 @@ def with_expressions(stmt: ir.Stmt, change: Callable[[ir.Expr], ir.Expr]) -> ir.
             return replace(stmt, offset=change(offset), value=change(value))
         case ir.For(_, extent, body):
             return replace(stmt, extent=change(extent), body=inner(body), start=change(stmt.start))
-        case ir.Runs(loop, _, before, after, streamed):
+        case ir.Runs(loop, _, before, after, streamed, ahead):
             (own,) = inner([loop])
             assert isinstance(own, ir.For)
             streamed = streamed and replace(streamed, count=change(streamed.count))
-            return replace(stmt, loop=own, before=inner(before), after=inner(after), streamed=streamed)
+            early = [load for load in map(change, ahead) if isinstance(load, ir.Load)]
+            return replace(
+                stmt, loop=own, before=inner(before), after=inner(after), streamed=streamed, ahead=tuple(early)
+            )
         case ir.If(condition, body, orelse):
             return replace(stmt, condition=change(condition), body=inner(body), orelse=inner(orelse))
         case ir.Call(_, args):

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from codegen import ir
 from codegen.dtypes import itemsize
+from codegen.operations import EXPENSIVE
 from codegen.streams import LARGE, RUN
-from codegen.visit import walk
+from codegen.visit import expressions, is_in_order, walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.names import Names
 from symgraph.lower.parts import Accumulation, Sink, Write, carried
@@ -38,23 +39,41 @@ def loop(
         return ir.For(index, extent, body)
     sums = tuple((LANES[kind], var) for s in own for kind, var in carried(s))
     vector = _added_in_float32(ir.For(index, extent, body, True, sums), names)
-    return _streamed(vector, [s for s in sinks if isinstance(s, Write)], lasting)
+    writes = [s for s in sinks if isinstance(s, Write)]
+    return _asked_ahead(_streamed(vector, writes, lasting), writes, depth)
 
 
-def _streamed(vector: ir.For | ir.Runs, writes: Sequence[Write], lasting: Mapping[str, ir.Expr]) -> ir.Stmt:
+def _streamed(
+    vector: ir.For | ir.Runs, writes: Sequence[Write], lasting: Mapping[str, ir.Expr]
+) -> ir.For | ir.Runs:
     """A vector loop whose one array may be too large for any cache: a machine takes few such streams at a time."""
     if len(writes) != 1 or writes[0].buffer.name not in lasting or writes[0].kind:
         return vector
     runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
     buffer, count, index = writes[0].buffer, lasting[writes[0].buffer.name], runs.loop.index
-    match writes[0].offset:
-        case ir.Operation(_, "add", (start, last)) if last == index and index not in walk(start):
-            pass
-        case offset if offset != index:
-            return vector
+    if not is_in_order(writes[0].offset, index):
+        return vector
     if isinstance(count, ir.Literal) and count.value * itemsize(buffer.dtype) < LARGE:
         return vector
     return replace(runs, streamed=ir.Streamed(buffer, count))
+
+
+def _asked_ahead(vector: ir.For | ir.Runs, writes: Sequence[Write], depth: int) -> ir.For | ir.Runs:
+    """A vector loop that computes so much for each element that it would ask for the next lines of memory late.
+
+    One that writes several arrays waits for the lines of those anyway.
+    """
+    runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
+    index, extent = runs.loop.index, runs.loop.extent
+    parts = list(dict.fromkeys(expressions([runs.loop])))
+    if isinstance(extent, ir.Literal) and extent.value <= RUN:
+        return vector
+    if len(writes) > 1 or not any(isinstance(e, ir.Operation) and e.name in EXPENSIVE for e in parts):
+        return vector
+    loads = [e for e in parts if isinstance(e, ir.Load) and is_in_order(e.offset, index)]
+    outer = set(LOOP_INDICES[:depth])
+    ahead = tuple(e for e in loads if depth == 0 or outer & set(walk(e.offset)))  # no row that all rows read again
+    return replace(runs, ahead=ahead) if ahead else vector
 
 
 def _added_in_float32(vector: ir.For, names: Names) -> ir.For | ir.Runs:

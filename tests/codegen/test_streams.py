@@ -1,6 +1,7 @@
 """Results past the caches: the same numbers wherever the array begins, and however the runs and blocks cut it."""
 
 import dataclasses
+import mmap
 import os
 
 import numpy as np
@@ -19,13 +20,14 @@ i, j, n, m = (ir.Var(ir.INDEX, name) for name in "ijnm")
 
 
 
-def program(dtype, name):
-    """y = not x, or x + x, by rows of m; only the y of n * m elements goes past the caches."""
+def program(dtype, name, ahead=False):
+    """y = not x, or x + x, by rows of m; only the y of n * m elements goes past the caches. `ahead`: x is asked for."""
     x, y = ir.Buffer("x", dtype), ir.Buffer("y", dtype, writable=True)
     value = ir.Load(dtype, x, i * m + j)
     result = ir.Operation(dtype, "logical_not", (value,)) if dtype == "bool" else value + value
     loop = ir.For(j, m, (ir.Store(y, i * m + j, result),), simd=True)
-    rows = ir.For(i, n, (ir.Runs(loop, RUN, streamed=ir.Streamed(y, n * m)),))
+    runs = ir.Runs(loop, RUN, streamed=ir.Streamed(y, n * m), ahead=(value,) if ahead else ())
+    rows = ir.For(i, n, (runs,))
     kernel = ir.Kernel("rows", (x, y, n, m), (rows,))
     call = ir.Call("rows", (ir.Pointer(x, ir.index(0)), ir.Pointer(y, ir.index(0)), n, m))
     fields = ir.ArrayField(x, "input"), ir.ArrayField(y, "output")
@@ -45,8 +47,8 @@ def double(request, tmp_path_factory):
         pytest.skip("flags of another machine")
     toolchain, cache = dataclasses.replace(toolchain, flags=flags), Cache(folder / "cache")
 
-    def double(x, y):
-        whole = program(str(x.dtype), f"double_{x.dtype}")
+    def double(x, y, ahead=False):
+        whole = program(str(x.dtype), f"double_{x.dtype}", ahead)
         verify(whole)
         module = load(
             print_program(whole), name=whole.name, uses_blas=False, toolchain=toolchain, cache=cache, blas=None
@@ -69,6 +71,17 @@ def test_every_element_is_written_and_nothing_else(double, dtype):
             double(x, y)
             np.testing.assert_array_equal(y, ~x if dtype == "bool" else x + x)
             assert memory[:begin].all() and memory[begin + x.size :].all()
+
+
+@pytest.mark.parametrize("count", [0, 1, RUN, RUN + 1, 5 * RUN + 3])
+def test_asking_ahead_changes_no_result(double, count):
+    """Nor does it touch what may not be touched: the arrays end with a page, behind which there is none of ours."""
+    memory = mmap.mmap(-1, 4 * mmap.PAGESIZE)
+    x = np.frombuffer(memory, "float32")[-count:] if count else np.empty(0, "float32")
+    x[:] = np.arange(count)
+    y = np.empty_like(x)
+    double(x.reshape(1, -1), y, ahead=True)
+    np.testing.assert_array_equal(y, x + x)
 
 
 def test_small_arrays_stay_in_the_caches():

@@ -41,6 +41,11 @@ def past(*body):
     return ir.Runs(ir.For(i, n, body, simd=True), 9, streamed=ir.Streamed(out, n))
 
 
+def early(load):
+    """A loop that adds up an array and asks for another place early."""
+    return ir.Runs(ir.For(i, n, (ADD,), simd=True), 9, ahead=(load,))
+
+
 def place(buffer, base="workspace", offset=ZERO):
     return ir.Place(buffer, base, offset)
 
@@ -128,6 +133,8 @@ KERNELS = {
         "out is not written once and never read", body=(past(ir.Store(out, i, ir.Load("float64", out, i))),)),
     "an array past the caches in another order": unsound(
         "out is not written in order", body=(past(ir.Store(out, i + i, ONE)),)),
+    "an array asked for ahead that is not read so": unsound(
+        "x is not read in order", body=(START, early(ir.Load("float64", x, n + i)))),
     "an offset that is no integer": unsound(
         "an offset takes int64, but is given float64", body=(ir.Store(out, ONE, ONE),)),
     "an offset of a load": unsound("at int32", body=(

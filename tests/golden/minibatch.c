@@ -80,6 +80,17 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         SG_BLOCK_OF(n, call)
 #endif
 
+/* Asks for what is 4 kB beyond the bytes that a loop is about to read. */
+static inline void sg_ahead(const void *from, int64_t bytes)
+{
+#if defined(__GNUC__)
+    for (int64_t k = 0; k < bytes; k += 64)
+        __builtin_prefetch((const void *)((uintptr_t)from + 4096 + (uintptr_t)k));
+#else
+    (void)from, (void)bytes;
+#endif
+}
+
 static inline int64_t sg_minimum_i64(int64_t a, int64_t b)
 {
     return a > b ? b : a;
@@ -306,14 +317,19 @@ SG_KERNEL void compute_loss_update_bias(const double *restrict t_2, double *rest
     const double bias_2 = bias[0];
     double total = 0.0;
     double grad_bias = 0.0;
-    SG_LANES(omp simd reduction(+:total) reduction(+:grad_bias))
-    for (int64_t i = first; i < last; ++i) {
-        const double score = t_2[i] + bias_2;
-        const double targets_2 = targets[i];
-        const double t_14 = -1.0 / (double)n_3 * targets_2 + sg_sigmoid_f64(score) / (double)n_3;
-        total += sg_maximum_f64(score, 0.0) + sg_log1p_f64(sg_exp_f64(-fabs(score))) - targets_2 * score;
-        t[i] = t_14;
-        grad_bias += t_14;
+    for (int64_t run = first; run < last; run += 512) {
+        const int64_t end = last - run < 512 ? last : run + 512;
+        sg_ahead(t_2 + run, (end - run) * 8);
+        sg_ahead(targets + run, (end - run) * 8);
+        SG_LANES(omp simd reduction(+:total) reduction(+:grad_bias))
+        for (int64_t i = run; i < end; ++i) {
+            const double score = t_2[i] + bias_2;
+            const double targets_2 = targets[i];
+            const double t_14 = -1.0 / (double)n_3 * targets_2 + sg_sigmoid_f64(score) / (double)n_3;
+            total += sg_maximum_f64(score, 0.0) + sg_log1p_f64(sg_exp_f64(-fabs(score))) - targets_2 * score;
+            t[i] = t_14;
+            grad_bias += t_14;
+        }
     }
     total_of_block[0] = total;
     grad_bias_of_block[0] = grad_bias;

@@ -183,6 +183,21 @@ def test_what_only_the_caller_reads_may_go_past_the_caches(lowered):
     assert streamed(kernel(lowered, [large], large + 1).body) == ["output_0"]
 
 
+def ahead(body):
+    return [load.buffer.name for s in statements(body) if isinstance(s, ir.Runs) for load in s.ahead]
+
+
+def test_what_an_expensive_loop_reads_is_asked_for_ahead(lowered):
+    assert ahead(kernel(lowered, [v], T.exp(v)).body) == ["v"]
+    assert ahead(kernel(lowered, [v], T.exp(v).sum()).body) == ["v"]
+    assert ahead(kernel(lowered, [x, v], T.exp(x * v).sum(axis=1)).body) == ["x"]  # v is read again in each row
+    assert ahead(kernel(lowered, [v], v + 1).body) == []
+    assert ahead(kernel(lowered, [v], T.exp(v), T.log(v)).body) == []  # it waits for what it writes
+    assert ahead(kernel(lowered, [v], T.exp(v[::2])).body) == []  # not one element after the other
+    small = T.TensorType("float64", (512,))("small")
+    assert ahead(kernel(lowered, [small], T.exp(small)).body) == []
+
+
 def test_what_a_later_step_reads_and_what_is_updated_stays_in_the_caches(lowered):
     s = sg.shared(np.zeros(3), "s")
     for whole in lowered([x, y], [x + 1, (x + 1) @ y]), lowered([v], [], [(s, s + v)]):
