@@ -18,7 +18,7 @@ from symgraph.errors import DtypeError, GraphError
 from symgraph.graph.guard import Guard
 from symgraph.graph.provenance import Origin, current_origin
 from symgraph.graph.syntax import SYNTAX, Syntax
-from symgraph.graph.types import NEW_VARIABLE, TensorType, format_shape
+from symgraph.graph.types import NEW_VARIABLE, TensorType, dtype_name, format_shape
 from symgraph.graph.values import as_array, as_constant
 from symgraph.options import config
 
@@ -72,7 +72,7 @@ class Constant(Variable):
     __slots__ = ("data",)
 
     def __init__(self, data: np.ndarray, name: str | None = None, origin: Origin | None = None):
-        super().__init__(TensorType(str(data.dtype), data.shape), name, None, origin)
+        super().__init__(TensorType(dtype_name(data.dtype), data.shape), name, None, origin)
         self.data = data
 
     @property

@@ -5,9 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,11 +59,16 @@ def warn(message: str) -> None:
     warnings.warn_explicit(message, UserWarning, origin.filename, origin.line)
 
 
-@contextmanager
-def attributed_to(origin: Origin | None) -> Iterator[None]:
+class attributed_to:
     """Variables made inside belong to `origin`: a gradient to the line whose derivative it is."""
-    token = _inherited.set(Derived(*origin) if origin is not None else None)
-    try:
-        yield
-    finally:
-        _inherited.reset(token)
+
+    __slots__ = ("_origin", "_token")
+
+    def __init__(self, origin: Origin | None):
+        self._origin = Derived(*origin) if origin is not None else None
+
+    def __enter__(self) -> None:
+        self._token: Token[Origin | None] = _inherited.set(self._origin)
+
+    def __exit__(self, *error: object) -> None:
+        _inherited.reset(self._token)

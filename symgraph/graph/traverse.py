@@ -13,23 +13,24 @@ def toposort(outputs: Iterable[Variable], stop: Iterable[Variable] = ()) -> list
     Variables in `stop` count as inputs: what makes them is left out.
     """
     order: list[Apply] = []
-    done: set[Apply] = set()
     leaves = stop if isinstance(stop, (Mapping, Set)) else set(stop)  # a large one is not copied
+    done: set[Apply] = set()
+    entered: set[Apply] = set()  # those whose inputs stand above them on the stack, or are done
     for output in outputs:
-        stack = [output] if output.owner is not None and output not in leaves else []
+        stack = [output.owner] if output.owner is not None and output not in leaves else []
         while stack:
-            variable = stack[-1]
-            node = variable.owner
-            if node is None or node in done:
-                stack.pop()
+            node = stack.pop()
+            if node in done:
                 continue
-            waiting = [x for x in node.inputs if x.owner is not None and x.owner not in done and x not in leaves]
-            if waiting:
-                stack.extend(reversed(waiting))
+            if node in entered:
+                done.add(node)
+                order.append(node)
                 continue
-            done.add(node)
-            order.append(node)
-            stack.pop()
+            entered.add(node)
+            stack.append(node)
+            for x in reversed(node.inputs):
+                if x.owner is not None and x.owner not in done and x not in leaves:
+                    stack.append(x.owner)
     return order
 
 

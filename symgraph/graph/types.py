@@ -16,6 +16,8 @@ FLOATS = ("float32", "float64")
 
 Shape = tuple[int | None, ...]
 
+_NAMES = {np.dtype(name): name for name in DTYPES}  # numpy takes 1 us to tell
+
 NEW_VARIABLE: list[Callable[..., Any]] = []  # node.py, which knows variables, puts their class here
 
 
@@ -56,6 +58,11 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype} {format_shape(self.shape)}"
+
+
+def dtype_name(dtype: np.dtype) -> str:
+    """What numpy calls a dtype."""
+    return _NAMES.get(dtype) or str(dtype)
 
 
 def format_shape(shape: Sequence[int | None]) -> str:

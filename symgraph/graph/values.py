@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from symgraph.errors import DtypeError, ShapeError
-from symgraph.graph.types import DTYPES, TensorType, format_shape
+from symgraph.graph.types import DTYPES, TensorType, dtype_name, format_shape
 
 
 def as_array(
@@ -46,13 +47,18 @@ def as_array(
 
 
 def as_constant(value: Any, dtype: str | None = None, floatX: str = "float64") -> np.ndarray:
-    """A private, read-only, C-contiguous copy of a value that is to stand in a graph.
+    """A read-only, C-contiguous copy of a value that is to stand in a graph, shared by graphs alone.
 
     A Python float takes `floatX`, an int int64, unless `dtype` says otherwise.
     Raises DtypeError for what is no array of numbers, or Python integers that the dtype cannot hold.
     """
+    make = _integer_constant if type(value) is int else _constant  # most are lengths, axes and positions
+    return make(value, dtype, floatX)
+
+
+def _constant(value: Any, dtype: str | None, floatX: str) -> np.ndarray:
     array = _numbers(value, "a constant")
-    own = str(array.dtype.newbyteorder("="))
+    own = dtype_name(array.dtype.newbyteorder("="))
     if dtype is None:
         dtype = floatX if own == "float64" and not _has_dtype(value) else own
     if array.dtype.kind not in "biuf" or dtype not in DTYPES:
@@ -65,6 +71,9 @@ def as_constant(value: Any, dtype: str | None = None, floatX: str = "float64") -
         data = np.array(array, dtype=target, order="C", copy=True)
     data.flags.writeable = False
     return data
+
+
+_integer_constant = lru_cache(4096)(_constant)
 
 
 def _numbers(value: Any, name: str) -> np.ndarray:
