@@ -42,7 +42,9 @@ def walk(expr: ir.Expr) -> Iterator[ir.Expr]:
     while stack:
         part = stack.pop()
         yield part
-        stack.extend(reversed(children(part)))
+        parts = _PARTS.get(type(part))
+        if parts is not None:
+            stack.extend(reversed(parts(part)))
 
 
 def is_in_order(offset: ir.Expr, index: ir.Var) -> bool:
