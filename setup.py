@@ -19,7 +19,7 @@ setup(
     author="the symgraph developers",
     license="MIT",
     packages=find_packages(include=["symgraph*", "codegen*"]),
-    package_data={"codegen": ["extension/*.c"], "symgraph.visual": ["page/*"]},
+    package_data={"codegen": ["extension/*.c", "products/*.c"], "symgraph.visual": ["page/*"]},
     python_requires=">=3.11",
     install_requires=["numpy>=2", "sympy", "cffi"],
     extras_require={"demo": demo, "test": test, "dev": dev, "notebook": notebook, "bench": bench},

@@ -1,6 +1,7 @@
 """The BLAS on this machine, as function pointers that compiled C is given when it is loaded.
 
-First choice is the OpenBLAS that numpy brings along. `private_blas.py` makes a copy of it for us alone.
+First choice is the OpenBLAS that numpy brings along. `private_blas.py` makes a copy of it for us alone, or takes the
+library of our own, whichever is faster.
 """
 
 import importlib.util
@@ -17,11 +18,10 @@ import _cffi_backend
 # What compiled C may call, in the order in which NAME_blas takes the pointers.
 FUNCTIONS = ("sgemm", "dgemm", "sgemv", "dgemv")
 
-# Kernels of OpenBLAS that add up an element of a product in the same order wherever parts begin; a test says so.
-_ANY_BORDERS = {"SkylakeX"}
+Integer = Literal["int32_t", "int64_t"]
 
 # How libraries spell the name of a function, and its integers: before `cblas_dgemm` or `openblas_…`, and after.
-_SPELLINGS: tuple[tuple[str, str, Literal["int32_t", "int64_t"]], ...] = (
+_SPELLINGS: tuple[tuple[str, str, Integer], ...] = (
     ("scipy_", "64_", "int64_t"),           # the OpenBLAS of wheels
     ("", "64_", "int64_t"),                 # OpenBLAS as Fedora and Julia build it
     ("scipy_", "", "int32_t"),
@@ -54,7 +54,7 @@ class Blas:
 
     path: str
     name: str
-    integer: Literal["int32_t", "int64_t"]
+    integer: Integer
     addresses: Mapping[str, int]
     spelling: tuple[str, str] = ("", "")
     serial: bool = False
@@ -124,6 +124,5 @@ def open_blas(path: str) -> Blas | None:
             addresses={name: int(_FFI.cast("uintptr_t", pointer)) for name, pointer in found.items()},
             spelling=(before, after),
             serial=serial,
-            any_borders=serial and not _ANY_BORDERS.isdisjoint(name.split()),
         )
     return None

@@ -71,7 +71,7 @@ def address(array: Any) -> int:
 
 def load(
     c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache: Cache, blas: Blas | None,
-    private: Callable[[], Blas] | None = None,
+    private: Callable[[], Blas | None] | None = None,
 ) -> Module:  # fmt: skip
     """Compile the C of one function, or take it from the cache, and load it.
 
@@ -80,15 +80,15 @@ def load(
         name: NAME, a C identifier in ASCII
         uses_blas: the C calls BLAS where it is given one; it sees SG_BLAS_INT, the type of its integers
         blas: given to the C if it `uses_blas`; None: none is, and the C does without
-        private: gives the copy of `blas` to use instead, which may be made ready while the C is compiled
+        private: gives the one to use instead, which may be made ready while the C is compiled; its integers are those
+            of `blas`, or of 64 bits
 
     Raises:
         CompileError, NoCompiler, CacheRefused: as `Cache.build`; CacheRefused also if the system will not load
             code from the directory of the cache
         ValueError: the C lacks an entry point, or `name` is no identifier
     """
-    given = blas if uses_blas else None
-    flags = [f"-DSG_BLAS_INT={given.integer}"] if given else []
+    flags = [f"-DSG_BLAS_INT={blas.integer}"] if uses_blas and blas is not None else []
     path = cache.build(c_text, toolchain, flags, name=name)
     try:
         with short_spin():
@@ -99,8 +99,8 @@ def load(
     try:
         plan = library.load_function(_PLAN, f"{name}_plan")
         run = library.load_function(_RUN, name)
-        if given:
-            given = private() if private is not None else given
+        given = private() if uses_blas and private is not None else blas
+        if uses_blas and given is not None:
             addresses = [*(given.addresses[function] for function in FUNCTIONS), given.serial + given.any_borders]
             pointers = [_FFI.cast("void *", address) for address in addresses]
             library.load_function(_BLAS, f"{name}_blas")(_FFI.new(_FUNCTIONS, pointers))

@@ -16,9 +16,8 @@ from codegen.blas import FUNCTIONS
 
 SMALL = 16 * 16 * 16  # multiplications below which loops beat a call to BLAS
 PART = 1 << 22  # multiplications that are worth a thread; for fewer, BLAS may add up in another order
-BORDER = 48  # rows or columns that BLAS computes at once, or a multiple of them
+BORDER = 32  # rows or columns that BLAS computes at once, or a multiple of them
 FIXED_PARTS = 4  # where the order of sums depends on the borders: no more, since each part costs 2 %
-RAGGED = {"f32": 1, "f64": 8}  # columns of which those left over are added up by the way they come to lie in parts
 
 _DECLARATIONS = Template(
     """
@@ -51,7 +50,7 @@ enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 _LARGE_GEMM = Template(
     """
 /* sg_gemm_$s by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
-   of threads. So either it does not depend on borders, apart from columns left over, or the parts are fixed. */
+   of threads. So either it does not depend on borders, or the parts are fixed. */
 SG_PLAIN
 static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, $T alpha, const $T *a,
                              const $T *b, $T beta, $T *c)
@@ -60,17 +59,16 @@ static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64
     memcpy(&gemm, &sg_blas[$gemm], sizeof gemm);
     const double work = (double)m * (double)n * (double)k;
     const bool by_rows = m >= n, split = sg_blas[$count] && work >= 2.0 * $part;
-    const int64_t side = by_rows ? m : n, even = split && !by_rows ? n / $ragged * $ragged : side;
+    const int64_t side = by_rows ? m : n, steps = (side + $border - 1) / $border;
     int64_t parts = split ? (sg_blas[$count] == SG_ANY_BORDERS ? *sg_threads : $fixed) : 1;
     if (work / $part < (double)parts)
         parts = split ? (int64_t)(work / $part) : 1;
-    if (even / $border < parts)
-        parts = even < $border ? 1 : even / $border;
+    if (steps < parts)
+        parts = steps;
     SG_IN_PARTS
-    for (int64_t part = 0; part < parts + (even < side); ++part) {
-        const int64_t first = part < parts ? even * part / parts / $border * $border : even;
-        const int64_t next = part + 1 < parts ? even * (part + 1) / parts / $border * $border : even;
-        const int64_t length = (part < parts ? next : side) - first;
+    for (int64_t part = 0; part < parts; ++part) {
+        const int64_t first = steps * part / parts * $border, next = steps * (part + 1) / parts * $border;
+        const int64_t length = (next < side ? next : side) - first;
         const int64_t row = by_rows ? first : 0, column = by_rows ? 0 : first;
         gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS,
              (SG_BLAS_INT)(by_rows ? length : m), (SG_BLAS_INT)(by_rows ? n : length), (SG_BLAS_INT)k, alpha,
@@ -104,7 +102,8 @@ static void sg_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, 
 {
     if (m == 0 || n == 0)
         return;
-    if (sg_blas[$gemm] && k > 0 && (double)m * (double)n * (double)k >= $small) {
+    /* Where alpha is 0, BLAS may leave out the product, and the NaN in it. */
+    if (sg_blas[$gemm] && k > 0 && alpha != $zero && (double)m * (double)n * (double)k >= $small) {
         sg_large_gemm_$s(ta, tb, m, n, k, alpha, a, b, beta, c);
         return;
     }
@@ -144,7 +143,7 @@ static void sg_gemv_$s(int64_t ta, int64_t m, int64_t n, $T alpha, const $T *a, 
     const int64_t length = ta ? n : m;
     if (length == 0)
         return;
-    if (sg_blas[$gemv] && m > 0 && n > 0 && (double)m * (double)n >= $small) {
+    if (sg_blas[$gemv] && m > 0 && n > 0 && alpha != $zero && (double)m * (double)n >= $small) {
         sg_$gemv_name gemv;
         memcpy(&gemv, &sg_blas[$gemv], sizeof gemv);
         gemv(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m, (SG_BLAS_INT)n, alpha, a, (SG_BLAS_INT)n,
@@ -250,10 +249,9 @@ def _filled(template: Template, suffix: str, **more: str) -> str:
     """A template in one dtype."""
     letter = "s" if suffix == "f32" else "d"
     values = dict(
-        s=suffix, T="float" if suffix == "f32" else "double", small=SMALL, part=PART, border=BORDER,
+        s=suffix, T="float" if suffix == "f32" else "double", small=SMALL, part=PART, border=BORDER, fixed=FIXED_PARTS,
         zero="0.0f" if suffix == "f32" else "0.0", one="1.0f" if suffix == "f32" else "1.0",
         gemm=FUNCTIONS.index(f"{letter}gemm"), gemv=FUNCTIONS.index(f"{letter}gemv"), count=len(FUNCTIONS),
         gemm_name=f"{letter}gemm_t", gemv_name=f"{letter}gemv_t",
     )  # fmt: skip
-    values |= dict(fixed=FIXED_PARTS, ragged=RAGGED[suffix])
     return template.substitute({**values, **more}).strip()

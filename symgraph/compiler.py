@@ -14,6 +14,7 @@ from codegen.cache import Cache, default_directory
 from codegen.errors import CacheRefused, NoCompiler
 from codegen.machine import Machine, measure
 from codegen.module import Module, load
+from codegen.own_blas import OwnBlas
 from codegen.private_blas import private_blas
 from codegen.toolchain import Toolchain, find_toolchain
 from codegen.verify import verify
@@ -110,16 +111,15 @@ class Compiler:
 
     def load(self, text: str, name: str, uses_blas: bool) -> Module:
         """C text as a loaded library; raises CompileError, CacheRefused or NoCompiler."""
-        blas = default_blas() if uses_blas else None
         place = cache_of(self.options)
         return load(
             text,
             name=name,
-            uses_blas=blas is not None,
+            uses_blas=uses_blas,
             toolchain=self.toolchain,
             cache=place,
-            blas=blas,
-            private=default_private_blas(place) if blas is not None else None,
+            blas=default_blas() if uses_blas else None,
+            private=default_private_blas(_toolchain(self.options.cc, place), place) if uses_blas else None,
         )
 
     def _build(
@@ -221,8 +221,8 @@ def toolchain_or_warning(options: Options) -> Toolchain | None:
 def machine(options: Options) -> Machine:
     """What this machine can do at most. Raises NoCompiler where there is no compiler to measure with."""
     place = cache_of(options)
-    blas = default_blas()
-    return measure(_toolchain(options.cc, place), place, blas and default_private_blas(place)())
+    toolchain = _toolchain(options.cc, place)
+    return measure(toolchain, place, default_private_blas(toolchain, place)())
 
 
 @cache
@@ -246,16 +246,20 @@ def _cache(directory: object) -> Cache:
 
 @cache
 def default_blas() -> Blas | None:
-    """The BLAS of this machine; compiled functions call `default_private_blas`."""
+    """The BLAS found on this machine, if there is one; compiled functions call `default_private_blas`."""
     return find_blas()
 
 
-@cache
-def default_private_blas(place: Cache) -> Callable[[], Blas]:
-    """Waits for our own copy of the default BLAS, which is made ready from the first call on; needs a default BLAS."""
+def own_blas(toolchain: Toolchain, place: Cache) -> OwnBlas:
+    """Our own BLAS, as the other choice."""
     blas = default_blas()
-    assert blas is not None
-    return private_blas(blas, place)
+    return OwnBlas(toolchain, place, blas.integer if blas is not None else "int64_t")
+
+
+@cache
+def default_private_blas(toolchain: Toolchain, place: Cache) -> Callable[[], Blas | None]:
+    """Waits for the BLAS that compiled functions call, which is made ready from the first call on."""
+    return private_blas(default_blas(), own_blas(toolchain, place))
 
 
 @cache

@@ -30,6 +30,7 @@ codegen/c_printer
 codegen/cost
 codegen/toolchain
 codegen/cache
+codegen/own_blas
 codegen/private_blas
 codegen/module
 codegen/launcher

@@ -26,7 +26,7 @@ from codegen.private_blas import measured
 from codegen.toolchain import Toolchain, find_toolchain
 from symgraph.commands.cache import open_cache
 from symgraph.commands.sizes import duration, in_bytes, rate
-from symgraph.compiler import default_blas, default_private_blas
+from symgraph.compiler import default_blas, default_private_blas, own_blas
 from symgraph.function import Function
 from symgraph.graph.types import TensorType
 from symgraph.ops.elementary import exp
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     _versions(found)
     cache = _cache(found, options)
     toolchain = _compiler(found, options, cache)
-    blas = _blas(found, cache)
+    blas = _blas(found, toolchain, cache)
     _machine(found, toolchain, cache, blas)
     if toolchain is not None:
         _calls(found, options, toolchain, cache or Cache.temporary())
@@ -141,21 +141,23 @@ def _announced(toolchain: Toolchain) -> Iterator[str]:
     yield from done.stdout.splitlines()[:1]
 
 
-def _blas(found: Findings, cache: Cache | None) -> Blas | None:
-    """The BLAS that functions call: our own copy where there can be one."""
+def _blas(found: Findings, toolchain: Toolchain | None, cache: Cache | None) -> Blas | None:
+    """The BLAS that functions call: our own library, or a copy of the one found, where there can be one."""
     blas = default_blas()
+    ours = default_private_blas(toolchain, cache)() if toolchain is not None and cache is not None else blas
     if blas is None:
-        found.add("BLAS", "none: matrix products run as loops")
         wheel = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --only-binary=:all: numpy"
-        found.advice.append(f"no BLAS was found, and large matrix products are slow; numpy's wheel brings one: {wheel}")
+        found.advice.append(f"no BLAS was found, and numpy's own products are slow; its wheel brings one: {wheel}")
+    if ours is None:
+        found.add("BLAS", "none: matrix products run as loops")
         return None
-    ours = default_private_blas(cache)() if cache is not None else blas
     width = {"int32_t": 32, "int64_t": 64}[ours.integer]
-    whose = "a copy of our own, on our threads" if ours.serial else "with threads of its own"
+    whose = "for us alone, on our threads" if ours.serial else "with threads of its own"
     found.add("BLAS", ours.name, ours.path, f"{width}-bit integers, {whose}")
-    for k, kernels in enumerate(measured(blas, cache) if cache is not None else ()):
-        rates = f"{rate(kernels.single, 'FLOP')} in float32, {rate(kernels.double, 'FLOP')} in float64"
-        found.add("", f"{kernels.name}: {rates} on one core{'' if k else ', chosen'}")
+    if blas is not None and toolchain is not None and cache is not None:
+        for k, kernels in enumerate(measured(blas, own_blas(toolchain, cache))):
+            rates = f"{rate(kernels.single, 'FLOP')} in float32, {rate(kernels.double, 'FLOP')} in float64"
+            found.add("", f"{kernels.name}: {rates} on one core{'' if k else ', chosen'}")
     return ours
 
 

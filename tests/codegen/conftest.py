@@ -6,21 +6,23 @@ import os
 import numpy as np
 import pytest
 
+from codegen import private_blas
 from codegen.blas import find_blas
 from codegen.c_printer import print_program
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
 from codegen.module import load
-from codegen.private_blas import private_blas
+from codegen.own_blas import OwnBlas
 from codegen.toolchain import find_toolchain
 from codegen.verify import verify
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """`run(program, arrays, given, blas=True)` gives the number that the program returns; arrays are written in place.
+    """`run(program, arrays, given, blas="best")` gives the number that the program returns.
 
-    Its workspace has 4096 bytes; with `blas` a program that uses one gets the one of this machine.
+    Arrays are written in place; the workspace has 4096 bytes. With `blas` a program that uses one gets the best of
+    this machine, our "own", or an "other", which is a copy of the OpenBLAS found. With None, it gets none.
     """
     folder = tmp_path_factory.mktemp("programs")
     try:
@@ -28,15 +30,26 @@ def run(tmp_path_factory):
     except NoCompiler as error:
         pytest.skip(str(error))
     cache = Cache(folder / "cache")
-    private = functools.cache(lambda: private_blas(find_blas(), cache))
+    found = find_blas()
+    own = OwnBlas(toolchain, cache, found.integer if found is not None else "int64_t")
 
-    def run(program, arrays, given=(), blas=True):
+    @functools.cache
+    def library(which):
+        if which == "best":
+            return private_blas.private_blas(found, own)()
+        if which == "own":
+            return own.open()
+        if found is None or not found.is_openblas:
+            pytest.skip("no OpenBLAS on this machine")
+        known = private_blas._Known(found.path, (), 0, 0)
+        return private_blas._copied(found, known, cache.directory / "blas-other.json", cache)
+
+    def run(program, arrays, given=(), blas="best"):
         verify(program)
-        found = find_blas() if blas and program.uses_blas else None
-        text = print_program(program)
+        given_blas = library(blas) if blas and program.uses_blas else None
         module = load(
-            text, name=program.name, uses_blas=found is not None, toolchain=toolchain, cache=cache, blas=found,
-            private=private() if found is not None else None,
+            print_program(program), name=program.name, uses_blas=given_blas is not None, toolchain=toolchain,
+            cache=cache, blas=given_blas,
         )  # fmt: skip
         ffi = module.ffi
         pointers = ffi.new("void *[]", [ffi.from_buffer(a) for a in arrays] or 1)

@@ -268,7 +268,7 @@ static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const do
     const int64_t length = ta ? n : m;
     if (length == 0)
         return;
-    if (sg_blas[3] && m > 0 && n > 0 && (double)m * (double)n >= 4096) {
+    if (sg_blas[3] && m > 0 && n > 0 && alpha != 0.0 && (double)m * (double)n >= 4096) {
         sg_dgemv_t gemv;
         memcpy(&gemv, &sg_blas[3], sizeof gemv);
         gemv(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m, (SG_BLAS_INT)n, alpha, a, (SG_BLAS_INT)n,

@@ -212,7 +212,7 @@ enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 #endif
 
 /* sg_gemm_f32 by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
-   of threads. So either it does not depend on borders, apart from columns left over, or the parts are fixed. */
+   of threads. So either it does not depend on borders, or the parts are fixed. */
 SG_PLAIN
 static void sg_large_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                              const float *b, float beta, float *c)
@@ -221,17 +221,16 @@ static void sg_large_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int6
     memcpy(&gemm, &sg_blas[0], sizeof gemm);
     const double work = (double)m * (double)n * (double)k;
     const bool by_rows = m >= n, split = sg_blas[4] && work >= 2.0 * 4194304;
-    const int64_t side = by_rows ? m : n, even = split && !by_rows ? n / 1 * 1 : side;
+    const int64_t side = by_rows ? m : n, steps = (side + 32 - 1) / 32;
     int64_t parts = split ? (sg_blas[4] == SG_ANY_BORDERS ? *sg_threads : 4) : 1;
     if (work / 4194304 < (double)parts)
         parts = split ? (int64_t)(work / 4194304) : 1;
-    if (even / 48 < parts)
-        parts = even < 48 ? 1 : even / 48;
+    if (steps < parts)
+        parts = steps;
     SG_IN_PARTS
-    for (int64_t part = 0; part < parts + (even < side); ++part) {
-        const int64_t first = part < parts ? even * part / parts / 48 * 48 : even;
-        const int64_t next = part + 1 < parts ? even * (part + 1) / parts / 48 * 48 : even;
-        const int64_t length = (part < parts ? next : side) - first;
+    for (int64_t part = 0; part < parts; ++part) {
+        const int64_t first = steps * part / parts * 32, next = steps * (part + 1) / parts * 32;
+        const int64_t length = (next < side ? next : side) - first;
         const int64_t row = by_rows ? first : 0, column = by_rows ? 0 : first;
         gemm(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, tb ? SG_TRANSPOSED : SG_AS_IT_IS,
              (SG_BLAS_INT)(by_rows ? length : m), (SG_BLAS_INT)(by_rows ? n : length), (SG_BLAS_INT)k, alpha,
@@ -246,7 +245,8 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
 {
     if (m == 0 || n == 0)
         return;
-    if (sg_blas[0] && k > 0 && (double)m * (double)n * (double)k >= 4096) {
+    /* Where alpha is 0, BLAS may leave out the product, and the NaN in it. */
+    if (sg_blas[0] && k > 0 && alpha != 0.0f && (double)m * (double)n * (double)k >= 4096) {
         sg_large_gemm_f32(ta, tb, m, n, k, alpha, a, b, beta, c);
         return;
     }
