@@ -8,14 +8,14 @@ from dataclasses import replace
 from symgraph.graph.node import Apply, Variable, as_variable
 from symgraph.ops.axes import DimShuffle
 from symgraph.ops.elementary import abs as absolute
-from symgraph.ops.elementary import exp, expm1, log, log1p, maximum, sigmoid, softplus, sub
+from symgraph.ops.elementary import add, exp, expm1, log, log1p, maximum, sigmoid, softplus, sqr, sub
 from symgraph.ops.gather import Scatter, Take
 from symgraph.ops.indexing import IncSubtensor, Subtensor
 from symgraph.ops.layout import BroadcastTo, Reshape, SpecifyShape
 from symgraph.ops.nn import LogSoftmax, LogSumExp, Softmax, SoftmaxGradient
 from symgraph.ops.reduce import Max, Sum
 from symgraph.rewrite.layouts import is_zero, of_shape
-from symgraph.rewrite.pattern import Graph, Rule, a, b, keeps_type, rule
+from symgraph.rewrite.pattern import Graph, Rule, a, b, keeps_type, rule, uniform
 from symgraph.rewrite.products import (
     DEPTH,
     cancel_factors,
@@ -49,6 +49,32 @@ LOGISTIC = (
         why="one exponential instead of two, and for b = 0 or 1 nothing cancels",
     ),
 )
+
+
+@rule(on=(add, sub), why="where the sum is small the three terms cancel, and where they overflow it may not")
+def square_of_sum(node: Apply, graph: Graph) -> Variable | None:
+    """a^2 + 2ab + b^2, among other terms, is (a + b)^2; with -2ab it is (a - b)^2."""
+    parts = terms(node.output)
+    squares = {y.owner.inputs[0]: y for y, negative in parts if not negative and _is_square(y) and y.owner is not None}
+    for twice, negative in parts if len(squares) > 1 else ():
+        factors = product(twice)
+        pair = [x for x in factors.over if uniform(x) != 2]
+        if len(factors.over) != 3 or factors.under or len(set(pair)) != 2 or not squares.keys() >= set(pair):
+            continue
+        x, y = pair
+        total = sqr(x - y if negative != factors.negative else x + y)
+        others = list(parts)
+        for used in (twice, negative), (squares[x], False), (squares[y], False):
+            others.remove(used)
+        for term, subtracted in others:
+            total = total - term if subtracted else total + term
+        return total if keeps_type(node.output, total) else None
+    return None
+
+
+def _is_square(x: Variable) -> bool:
+    node = elementwise(x)
+    return node is not None and node.op.function is sqr and x.type.is_float  # type: ignore[attr-defined]
 
 
 # Softmax ------------------------------------------------------------------------------------------
@@ -164,6 +190,6 @@ def _without(x: Variable, is_divisor: Callable[[Variable], bool]) -> Variable | 
 
 
 STABILIZE = (
-    *LOGISTIC, log_of_softmax, log_of_sum_of_exp, softmax_of_shifted, cancel_factors, cancel_in_terms, take_out_factor,
-    softmax_gradient_of_quotient,
+    *LOGISTIC, square_of_sum, log_of_softmax, log_of_sum_of_exp, softmax_of_shifted, cancel_factors, cancel_in_terms,
+    take_out_factor, softmax_gradient_of_quotient,
 )  # fmt: skip

@@ -175,6 +175,50 @@ def test_binary_crossentropy_and_its_gradient(dtype, var, is_same):
     np.testing.assert_allclose(values, other, rtol=1e-5, atol=1e-4)
 
 
+SQUARES = {
+    "a² + b² + 2ab": (lambda a, b, c: a**2 + b**2 + 2 * a * b, lambda a, b, c: (a + b) ** 2),
+    "aa + (2ab + bb)": (lambda a, b, c: a * a + (2 * (a * b) + b * b), lambda a, b, c: (a + b) ** 2),
+    "a² - 2ab + b²": (lambda a, b, c: a**2 - 2 * a * b + b**2, lambda a, b, c: (a - b) ** 2),
+    "b² - c + a² - ab2": (lambda a, b, c: b**2 - c + a**2 - a * b * 2, lambda a, b, c: (a - b) ** 2 - c),
+    "a² + a² + b² + 2ab": (lambda a, b, c: a**2 + a**2 + b**2 + 2 * a * b, lambda a, b, c: (a + b) ** 2 + a**2),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SQUARES)
+def test_squares_of_sums(name, dtype, var, check, rewritten, is_same):
+    build, stable = SQUARES[name]
+    a, b, c = (var(dtype, name=name) for name in "abc")
+    assert is_same(rewritten(build(a, b, c)), rewritten(stable(a, b, c)))
+    check(build(a, b, c), {a: [1.5, -2, 0, 1e-3], b: [1, 3, 0, -4], c: [1, 2, 3, 4]}, rtol=1e-5)
+
+
+@pytest.mark.parametrize("build", [
+    lambda a, b: a**2 + b**2 + 3 * a * b,
+    lambda a, b: a**2 - b**2 + 2 * a * b,
+    lambda a, b: a**2 + b**2 + 2 * a * a,
+    lambda a, b: a**2 + b**2 + 2 * a / b,
+    lambda a, b: a**2 + b**3 + 2 * a * b,
+])  # fmt: skip
+def test_no_square_of_a_sum(build, var, check):
+    a, b = var("float64"), var("float64")
+    result = check(build(a, b), {a: [1.5, -2, 0.5], b: [1, 3, -4]}, rtol=1e-12)
+    assert not any(step.rule == "square of sum" for step in result.trace)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_square_of_a_sum_does_not_cancel(dtype, var, rewritten):
+    a, b = var(dtype), var(dtype)
+    tiny, huge, inf = np.finfo(dtype).eps, np.finfo(dtype).max / 2, np.inf
+    near = [-1 - 4 * tiny, -1, -huge, 3 + 16 * tiny, -inf]
+    points = {a: np.array([1, 1, huge, -3, inf], dtype), b: np.array(near, dtype)}
+    with np.errstate(all="ignore"):
+        (values,) = evaluate([rewritten(a**2 + b**2 + 2 * a * b)], points)
+        (plain,) = evaluate([a**2 + b**2 + 2 * a * b], points)
+    np.testing.assert_array_equal(values, [(4 * tiny) ** 2, 0, 0, (16 * tiny) ** 2, np.nan])
+    assert plain[0] != values[0] and np.isnan(plain[2]) and plain[3] != values[3]
+
+
 # Softmax -----------------------------------------------------------------------------------------
 
 
