@@ -311,11 +311,11 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Store(buffer, offset, value):
                 place = f"{buffer.name}[{expression(offset)}]"
                 yield f"{pad}{_update(place, ir.Load(buffer.dtype, buffer, offset), value)};"
-            case ir.For(index, extent, inner, simd, sums, start):
+            case ir.For(index, extent, inner, simd, sums, start, step):
                 if simd:
                     yield f"{pad}SG_LANES(omp simd{''.join(f' reduction({op}:{v.name})' for op, v in sums)})"
-                i = index.name
-                yield f"{pad}for (int64_t {i} = {expression(start)}; {i} < {_inside(extent, ADDITION)}; ++{i}) {{"
+                i, by = index.name, f"++{index.name}" if step == 1 else f"{index.name} += {step}"
+                yield f"{pad}for (int64_t {i} = {expression(start)}; {i} < {_inside(extent, ADDITION)}; {by}) {{"
                 yield from _lines(inner, depth + 1)
                 yield f"{pad}}}"
             case ir.Runs():

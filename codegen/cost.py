@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from codegen import ir
 from codegen.c_printer import expression
 from codegen.dtypes import itemsize
-from codegen.visit import operands, statements, walk
+from codegen.visit import operands, rebuild, statements, walk
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class _Meter:
         self.read: dict[tuple[str, str], Polynomial] = {}
         self.written: dict[tuple[str, str], Polynomial] = {}
         self.stored: set[tuple[ir.Buffer, ir.Expr]] = set()  # what is read there is in the cache still
+        self.places: dict[ir.Expr, ir.Expr] = {}  # what locals that count stand for
 
     def total(self, small: Container[str]) -> Cost:
         return Cost(self.operations, _bytes(self.read, small), _bytes(self.written, small))
@@ -108,7 +109,7 @@ class _Meter:
         for stmt in body:
             match stmt:
                 case ir.For(index, extent, inner):
-                    trips = _extent(extent, known) + number(-1) * _extent(stmt.start, known)
+                    trips = self._extent(extent, known) + number(-1) * self._extent(stmt.start, known)
                     self.count(inner, known, (*loops, (index.name, trips)))
                 case ir.Runs(loop):
                     self.count([loop], known, loops)
@@ -129,12 +130,20 @@ class _Meter:
                     _note(self.read, source.buffer, elements)
                     _note(self.written, target.buffer, elements)
                 case _:
+                    if isinstance(stmt, ir.Declare) and stmt.var.dtype == ir.INDEX and not _loads(stmt.value):
+                        self.places[stmt.var] = self._written_out(stmt.value)
                     for operand in (stmt.value,) if isinstance(stmt, ir.Store) else operands(stmt):
                         if isinstance(operand, ir.Expr):
                             self._expression(operand, loops, times)
                     if isinstance(stmt, ir.Store):
-                        _note(self.written, stmt.buffer, _distinct(stmt.offset, loops))
+                        _note(self.written, stmt.buffer, _distinct(self._written_out(stmt.offset), loops))
                         self.stored.add((stmt.buffer, stmt.offset))
+
+    def _written_out(self, e: ir.Expr) -> ir.Expr:
+        return rebuild(e, self.places.get) if self.places else e
+
+    def _extent(self, e: ir.Expr, known: Mapping[str, Polynomial]) -> Polynomial:
+        return _extent(self._written_out(e), known)
 
     def _expression(self, e: ir.Expr, loops: Loops, times: Polynomial) -> None:
         stack = [e]
@@ -143,7 +152,7 @@ class _Meter:
             match part:
                 case ir.Load(_, buffer, place):
                     if (buffer, place) not in self.stored:
-                        _note(self.read, buffer, _distinct(place, loops))
+                        _note(self.read, buffer, _distinct(self._written_out(place), loops))
                     stack.extend(inner for inner in walk(place) if isinstance(inner, ir.Load))
                 case ir.Operation(_, _, args):
                     self.operations += times
@@ -185,10 +194,14 @@ class _Meter:
             _note(self.written if pointer is pointers[-1] else self.read, pointer.buffer, elements * times)
 
 
+def _loads(e: ir.Expr) -> bool:
+    return any(isinstance(part, ir.Load) for part in walk(e))
+
+
 def _distinct(offset: ir.Expr, loops: Loops) -> Polynomial:
     """How many elements an offset runs through: those of the loops whose index it has."""
     used = {e.name for e in walk(offset) if isinstance(e, ir.Var)}
-    gathered = any(isinstance(e, ir.Load) for e in walk(offset))
+    gathered = _loads(offset)
     elements = ONE
     for index, extent in loops:
         if index in used or gathered:
@@ -227,5 +240,7 @@ def _extent(e: ir.Expr | ir.Pointer, known: Mapping[str, Polynomial]) -> Polynom
             return _extent(left, known) * _extent(right, known)
         case ir.Operation(_, "add", (left, right)):
             return _extent(left, known) + _extent(right, known)
+        case ir.Select(_, _, _, ir.Literal(_, most)):  # a length but for the end of the array
+            return number(int(most))
     assert isinstance(e, ir.Expr)
     return Polynomial({(expression(e),): 1})

@@ -157,6 +157,8 @@ class For(Stmt):
     """`body` for index = start … extent-1, in order; `simd` if iterations may run as vector lanes.
 
     `sums` names the mutable locals that the lanes may accumulate apart and combine at the end: (operator, variable).
+    With a `step` the index grows by so much. `jammable` promises that rows only add to what others add to, where that
+    does not show: see jam.py.
     """
 
     index: Var
@@ -165,6 +167,8 @@ class For(Stmt):
     simd: bool = False
     sums: tuple[tuple[str, Var], ...] = ()
     start: Expr = Literal(INDEX, 0)
+    step: int = 1
+    jammable: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from codegen import ir
@@ -51,6 +51,30 @@ def _without(offset: ir.Expr, start: ir.Expr) -> ir.Expr:
     assert isinstance(offset, ir.Operation)
     left, right = offset.args
     return right if left == start else left
+
+
+def renamed(body: Iterable[ir.Stmt], new: Mapping[ir.Var, ir.Var]) -> tuple[ir.Stmt, ...]:
+    """Statements of a kernel with other names for some of its locals and loop indices."""
+
+    def define(stmt: ir.Stmt) -> ir.Stmt:
+        match stmt:
+            case ir.Declare(var) | ir.Assign(var):
+                return replace(stmt, var=new.get(var, var))
+            case ir.For(index, _, inner):
+                sums = tuple((operator, new.get(v, v)) for operator, v in stmt.sums)
+                return replace(stmt, index=new.get(index, index), body=tuple(map(define, inner)), sums=sums)
+            case ir.Runs(loop, _, before, after):
+                own = define(loop)
+                assert isinstance(own, ir.For)
+                return replace(stmt, loop=own, before=tuple(map(define, before)), after=tuple(map(define, after)))
+            case ir.If(_, inner, orelse):
+                return replace(stmt, body=tuple(map(define, inner)), orelse=tuple(map(define, orelse)))
+        return stmt
+
+    def use(e: ir.Expr) -> ir.Expr:
+        return rebuild(e, lambda part: new.get(part) if isinstance(part, ir.Var) else None)
+
+    return tuple(define(with_expressions(stmt, use)) for stmt in body) if new else tuple(body)
 
 
 def share_kernels(kernels: Sequence[ir.Kernel], run: Sequence[ir.Stmt]) -> tuple[list[ir.Kernel], list[ir.Stmt]]:

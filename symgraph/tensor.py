@@ -273,4 +273,5 @@ from symgraph.ops.linalg import batched_dot, dot, matmul, outer, tensordot
 from symgraph.ops.nn import log_softmax, logsumexp, one_hot, softmax
 from symgraph.ops.operators import astype, copy
 from symgraph.ops.operators import astype as cast
-from symgraph.ops.reduce import all, any, argmax, argmin, max, max_and_argmax, mean, min, norm, prod, std, sum, var
+from symgraph.ops.reduce import all, any, argmax, argmin, max, max_and_argmax, min, prod, sum
+from symgraph.ops.statistics import mean, norm, std, var

@@ -20,6 +20,7 @@ codegen/vector_math
 codegen/operations
 codegen/visit
 codegen/transform
+codegen/jam
 codegen/blas
 codegen/narrow
 codegen/threads
@@ -68,6 +69,8 @@ symgraph/ops/layout
 symgraph/ops/creation
 symgraph/ops/reduce
 symgraph/ops/slices
+symgraph/ops/moments
+symgraph/ops/statistics
 symgraph/ops/linalg
 symgraph/ops/gather
 symgraph/ops/indexing
@@ -81,6 +84,7 @@ symgraph/rewrite/engine
 symgraph/rewrite/layouts
 symgraph/rewrite/products
 symgraph/rewrite/sums
+symgraph/rewrite/moments
 symgraph/rewrite/canonicalize
 symgraph/rewrite/stabilize
 symgraph/rewrite/specialize

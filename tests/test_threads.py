@@ -13,14 +13,15 @@ from symgraph.lower import blocks
 
 COUNTS = (1, 2, 3, 7)
 rng = np.random.default_rng(0)
-x, y = T.fmatrices("x", "y")
+x, y, z = T.fmatrices("x", "y", "z")
 v, w = T.dvectors("v", "w")
 i = T.lvector("i")
 S = sg.shared(rng.normal(size=(40, 30)).astype("float32"), "S")
 p = T.nnet.softmax(x)
 VALUES = {
     x: rng.normal(size=(101, 30)).astype("float32"), y: rng.normal(size=(101, 30)).astype("float32"),
-    v: rng.normal(size=3001), w: rng.normal(size=3001), i: rng.integers(0, 30, 101),
+    z: rng.normal(size=(3000, 5)).astype("float32"), v: rng.normal(size=3001), w: rng.normal(size=3001),
+    i: rng.integers(0, 30, 101),
 }  # fmt: skip
 CASES = {
     "elements in order": ([x, y], [T.tanh(x) * y, x + 1]),
@@ -30,6 +31,7 @@ CASES = {
     "largest and smallest": ([x, v], [x.max(), v.min(), x.max(axis=0), x.min(axis=1)]),
     "positions": ([x, v], [T.argmax(v), T.argmin(x, axis=0), T.argmax(x, axis=1)]),
     "sums of rows and of columns": ([x], [x.sum(axis=1), x.sum(axis=0), x.mean(), x.var(axis=0)]),
+    "means and variances of many rows": ([z, v], [z.mean(axis=0), z.var(axis=0), v.var()]),
     "the middle of three axes": ([x], [x.reshape((101, 5, 6)).sum(axis=1), x.reshape((101, 5, 6)).sum(axis=0)]),
     "softmax, its sum, and what becomes of the sum": ([x], [p, p.sum(axis=0), T.log(p.sum())]),
     "a loss and its gradient": ([x, i], [-T.mean(T.log(p)[T.arange(i.shape[0]), i]),

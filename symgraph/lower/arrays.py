@@ -16,7 +16,7 @@ from symgraph.lower.blocks import Share
 from symgraph.lower.buffers import ALIGNMENT, Layout
 from symgraph.lower.elements import Elements, is_one
 from symgraph.lower.names import Names
-from symgraph.lower.regions import Placement, Schedule, multiply
+from symgraph.lower.regions import Placement, Schedule, add, multiply
 from symgraph.lower.sizes import Sizes
 
 ZERO = ir.index(0)
@@ -166,5 +166,5 @@ class PlacedArray:
             index, extents = (*index[:-2], index[-1], index[-2]), (*extents[:-2], extents[-1], extents[-2])
         offset: ir.Expr = ZERO
         for i, extent in zip(index, extents, strict=True):
-            offset = i if offset == ZERO else multiply(offset, extent) + i
+            offset = add(multiply(offset, extent), i)
         return offset if self.placement.offset == ZERO else self.placement.offset + offset

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from codegen import ir
 from codegen.cost import Cost, cost
-from codegen.transform import lift_offsets
-from codegen.visit import buffers, free_variables
+from codegen.transform import lift_offsets, renamed
+from codegen.visit import buffers, free_variables, statements
 from symgraph.graph.node import Apply, Variable
 from symgraph.lower.arrays import ZERO, Arrays, PlacedArray
 from symgraph.lower.blocks import Share
@@ -148,12 +148,21 @@ class StepWriter:
             assert isinstance(loop, ir.For)
             extent, body = loop.extent, (replace(loop, start=ir.FIRST, extent=ir.LAST),)
         touched, sizes = buffers(body), free_variables(body)
+        body = renamed(body, self._new_names(body, {b.name for b in touched} | {v.name for v in sizes}))
         params = [replace(b, writable=b.name == target.buffer.name) for b in touched]
         kernels = [ir.Kernel(name, (*params, *sizes), body)]
         if work is not None:
             kernels.append(self._in_blocks(extent, work, kernels))
         args = (p if isinstance(p, ir.Var) else ir.Pointer(p, ZERO) for p in kernels[-1].params)
         return kernels, [*before, ir.Call(kernels[-1].name, tuple(args))]
+
+    def _new_names(self, body: Sequence[ir.Stmt], taken: set[str]) -> dict[ir.Var, ir.Var]:
+        """Other names for locals that are called as a parameter of the kernel is."""
+        inside = list(statements(body))
+        own: dict[ir.Var, None] = {s.var: None for s in inside if isinstance(s, ir.Declare)}
+        own |= {s.index: None for s in inside if isinstance(s, ir.For)}
+        names = Names(self.names)
+        return {var: replace(var, name=names.fresh(var.name)) for var in own if var.name in taken}
 
     def _same_memory(self, x: Variable, operand: PlacedArray) -> bool:
         return self.arrays.of(x).name == operand.buffer.name and operand.placement.offset == ZERO

@@ -7,7 +7,7 @@ from typing import Any
 
 from symgraph.graph.node import Variable, as_variable
 from symgraph.graph.syntax import SYNTAX, UFUNCS
-from symgraph.ops import axes, creation, elementwise, indexing, joining, layout, linalg, reduce
+from symgraph.ops import axes, creation, elementwise, indexing, joining, layout, linalg, reduce, statistics
 from symgraph.ops.scalar import SCALAR_FUNCTIONS
 
 
@@ -62,7 +62,8 @@ for _file, _names in (
     (joining, "repeat split stack"),
     (layout, "broadcast_to flatten ravel reshape shape size specify_shape"),
     (linalg, "dot matmul"),
-    (reduce, "all any argmax argmin max mean min norm prod std sum var"),
+    (reduce, "all any argmax argmin max min prod sum"),
+    (statistics, "mean norm std var"),
 ):
     SYNTAX.update((name, getattr(_file, name)) for name in _names.split())
 SYNTAX.update(astype=astype, copy=copy, inc=inc, iterate=iterate, set=set_part)

@@ -1,4 +1,4 @@
-"""Reductions over axes: sum, prod, max, min, all, any, argmax, argmin; and mean, var, std, norm made of them.
+"""Reductions over axes: sum, prod, max, min, all, any, argmax, argmin.
 
 An op drops its axes; `keepdims` is an `expand_dims` on top.
 """
@@ -20,7 +20,7 @@ from symgraph.graph.node import Constant, Example, Op, Operand, Same, Sized, Var
 from symgraph.graph.types import FLOATS, TensorType
 from symgraph.latex import over
 from symgraph.ops.creation import dtype_name, eye, zeros_like
-from symgraph.ops.elementary import abs, eq, gt, maximum, neq, power, sqr, sqrt, switch, true_divide
+from symgraph.ops.elementary import eq, gt, neq, switch
 from symgraph.ops.elementwise import cast
 from symgraph.ops.joining import lengths
 from symgraph.ops.layout import product
@@ -407,14 +407,15 @@ class Argmin(_Place, Op):
         return np.asarray(self.rows(x).argmin(axis=-1))
 
 
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axes a user means, in order; None for all. Raises AxisError for one that is out of range or given twice."""
     if isinstance(axis, Constant):
         axis = axis.data
     return tuple(range(ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, ndim)))
 
 
-def _with_axes(result: Variable, axes: tuple[int, ...], keepdims: bool) -> Variable:
+def with_axes(result: Variable, axes: tuple[int, ...], keepdims: bool) -> Variable:
+    """What is left of a reduction, with its axes as ones of length 1 where they are to be kept."""
     return result.expand_dims(axes) if keepdims and axes else result
 
 
@@ -436,11 +437,11 @@ def prod(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) ->
 
 def _total(op: type[Sum] | type[Prod], x: Any, axis: Any, dtype: Any, keepdims: bool) -> Variable:
     x = as_variable(x)
-    axes = _axes(axis, x.ndim)
+    axes = reduced_axes(axis, x.ndim)
     wanted = sum_dtype(x.dtype) if dtype is None else dtype_name(dtype)
     if dtype is not None:
         x = cast(x, wanted)
-    return cast(_with_axes(op(axes)(x), axes, keepdims) if axes else x, wanted)
+    return cast(with_axes(op(axes)(x), axes, keepdims) if axes else x, wanted)
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
@@ -459,22 +460,22 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
 
 def _extreme(op: type[Max] | type[Min], x: Any, axis: Any, keepdims: bool) -> Variable:
     x = as_variable(x)
-    axes = _axes(axis, x.ndim)
-    return _with_axes(op(axes)(x), axes, keepdims) if axes else x
+    axes = reduced_axes(axis, x.ndim)
+    return with_axes(op(axes)(x), axes, keepdims) if axes else x
 
 
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
     """Whether all elements over all axes, one, or several are true (not 0), as numpy.all; true for no elements."""
     x = as_variable(x)
-    axes = _axes(axis, x.ndim)
-    return _with_axes(All(axes)(x), axes, keepdims) if axes else neq(x, 0)
+    axes = reduced_axes(axis, x.ndim)
+    return with_axes(All(axes)(x), axes, keepdims) if axes else neq(x, 0)
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
     """Whether any element over all axes, one, or several is true (not 0), as numpy.any; false for no elements."""
     x = as_variable(x)
-    axes = _axes(axis, x.ndim)
-    return _with_axes(Any_(axes)(x), axes, keepdims) if axes else neq(x, 0)
+    axes = reduced_axes(axis, x.ndim)
+    return with_axes(Any_(axes)(x), axes, keepdims) if axes else neq(x, 0)
 
 
 def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
@@ -493,72 +494,10 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
 
 def _place(op: type[Argmax] | type[Argmin], x: Any, axis: Any, keepdims: bool) -> Variable:
     x = as_variable(x)
-    axes = _axes(axis, x.ndim)
-    return _with_axes(op(axes)(x), axes, keepdims) if axes else zeros_like(x, "int64")
+    axes = reduced_axes(axis, x.ndim)
+    return with_axes(op(axes)(x), axes, keepdims) if axes else zeros_like(x, "int64")
 
 
 def max_and_argmax(x: Any, axis: Any = None, keepdims: bool = False) -> list[Variable]:
     """The largest elements and where they are: `[max(…), argmax(…)]` (Theano's name)."""
     return [max(x, axis, keepdims), argmax(x, axis, keepdims)]
-
-
-def mean(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Variable:
-    """The mean over all axes, one, or several, as numpy.mean; NaN for no elements.
-
-    Shapes: the axes are removed, or with `keepdims` have length 1.
-    Dtypes: floats stay, integers and bool give float64; or what `dtype` says.
-    Raises AxisError for an axis that is out of range or given twice.
-    """
-    x = as_variable(x)
-    kind = (x.dtype if x.type.is_float else "float64") if dtype is None else dtype_name(dtype)
-    axes = _axes(axis, x.ndim)
-    return true_divide(sum(x, axes, kind, keepdims), _as_float(_count(x, axes), kind))
-
-
-def _count(x: Variable, axes: tuple[int, ...]) -> Any:
-    """The number of elements over some axes: an int, or an int64 scalar."""
-    return product(lengths(x)[axis] for axis in axes)
-
-
-def _as_float(n: Any, dtype: str) -> Any:
-    return cast(n, dtype) if isinstance(n, Variable) else float(n)
-
-
-def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Variable:
-    """The variance over all axes, one, or several, as numpy.var: squared deviations from the mean over n - ddof.
-
-    Shapes: the axes are removed, or with `keepdims` have length 1. Dtypes: floats stay, integers and bool give float64.
-    Raises AxisError for an axis that is out of range or given twice.
-    """
-    x = as_variable(x)
-    axes = _axes(axis, x.ndim)
-    squares = sum(sqr(x - mean(x, axes, keepdims=True)), axes, keepdims=keepdims)
-    n = _count(x, axes)
-    if ddof:
-        n = maximum(n - ddof, 0) if isinstance(n, Variable) else builtins.max(n - ddof, 0)
-    return true_divide(squares, _as_float(n, squares.dtype))
-
-
-def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Variable:
-    """The standard deviation, the root of the variance, as numpy.std; everything else as for `var`."""
-    return sqrt(var(x, axis, ddof, keepdims))
-
-
-def norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = False) -> Variable:
-    """The vector norm over all axes, one, or several: (sum |x|^ord)^(1/ord), Euclidean by default.
-
-    ord: None or 2; 1; inf or -inf for the largest or smallest |x|; 0 for how many are not 0; or any other number
-    Shapes: the axes are removed, or with `keepdims` have length 1. Dtypes: floats stay, integers give float64.
-    Source: numpy.linalg.norm of vectors; also of more axes, whose elements count as one vector (Theano's).
-    """
-    x = as_variable(x)
-    x = x if x.type.is_float else cast(x, "float64")
-    if ord is None or ord == 2:
-        return sqrt(sum(sqr(x), axis, keepdims=keepdims))
-    if ord == 1:
-        return sum(abs(x), axis, keepdims=keepdims)
-    if math.isinf(ord):
-        return (max if ord > 0 else min)(abs(x), axis, keepdims)
-    if ord == 0:
-        return sum(neq(x, 0), axis, x.dtype, keepdims)
-    return power(sum(power(abs(x), ord), axis, keepdims=keepdims), 1 / ord)

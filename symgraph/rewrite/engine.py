@@ -90,7 +90,9 @@ class _Normalizer:
         self.names = names
         self.final: dict[Variable, Variable] = {}  # variable -> its normal form
         self.becoming: dict[Variable, Variable] = {}  # variable -> what it was replaced by, on the way
-        self.given = {(node.op, node.inputs): node.output for node in order}
+        self.operands: dict[Op, list[tuple[Variable, ...]]] = {}  # of the nodes with each op, as they were given
+        for node in order:
+            self.operands.setdefault(node.op, []).append(node.inputs)
         self.numbers: dict[object, Variable] = {}  # (op, inputs) -> the one variable with that value
         self.notes: dict[object, Any] = {}
         self.nesting = 0
@@ -102,6 +104,10 @@ class _Normalizer:
     def used_once(self, x: Variable) -> bool:
         """Whether one operand or output in all of the graph is `x`; true of what a rule just made."""
         return self.uses.get(x, 1) <= 1
+
+    def has(self, op: Op, *inputs: Variable) -> bool:
+        """Whether the graph, as given, has the value of an op for inputs with these normal forms."""
+        return any(tuple(map(self.final.get, given)) == inputs for given in self.operands.get(op, ()))
 
     def bring_to_normal_form(self, wanted: Variable) -> None:
         """Put `wanted` and all that it needs into `final`."""

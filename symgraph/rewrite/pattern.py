@@ -29,12 +29,14 @@ class Graph(Protocol):
     """What a rule may ask about the graph around a node.
 
     used_once(x): whether one operand or output in all of the graph is `x`
+    has(op, *inputs): whether the graph, as the pass found it, has the value of an op
     notes: what rules found out about variables in this pass and may want again, by a key of their own
     """
 
     @property
     def notes(self) -> dict[object, Any]: ...
     def used_once(self, x: Variable) -> bool: ...
+    def has(self, op: Op, *inputs: Variable) -> bool: ...
 
 
 class AnyRule(Protocol):

@@ -57,3 +57,16 @@ def test_matrix_products():
     assert found.operations == number(20) * name("m") * name("n")
     assert found.read == number(80) * name("n") + number(80) * name("m")
     assert found.written == number(8) * name("m") * name("n")
+
+
+def test_locals_that_say_where_an_element_is_count_as_what_they_stand_for():
+    start, rows = ir.Var("int64", "start"), ir.Var("int64", "rows")
+    fewer = ir.Operation("bool", "lt", (M - start, ir.index(8)))
+    body = (
+        ir.Declare(start, K * 8),
+        ir.Declare(rows, ir.Select("int64", fewer, M - start, ir.index(8))),
+        ir.For(J, rows, (ir.Store(OUT, J, ir.Load("float64", A, start + J)),)),
+    )
+    found = cost((ir.For(K, N, body),), {})
+    assert found.read == number(64) * name("n")
+    assert found.written == number(64)

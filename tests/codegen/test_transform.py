@@ -3,7 +3,7 @@
 import pytest
 
 from codegen import ir
-from codegen.transform import share_kernels
+from codegen.transform import renamed, share_kernels
 
 i, j, n = (ir.Var(ir.INDEX, name) for name in "ijn")
 
@@ -117,3 +117,21 @@ def test_a_name_that_shadows_nothing_is_not_mixed_up():
         return ir.Kernel("k", (a, b, ir.Buffer("out", "float64", writable=True)), (store,))
     assert shared(product(a, a), product(a, b), product(b, b), product(b, a)) == 4
     assert shared(product(a, b), product(a, b)) == 1
+
+
+def test_locals_are_renamed_where_they_are_made_and_where_they_are_used():
+    total, other = ir.Var("float64", "total"), ir.Var("float64", "other")
+    load = ir.Load("float64", a, i)
+    body = (
+        ir.Declare(total, ir.Literal("float64", 0.0), mutable=True),
+        ir.For(i, n, (ir.Assign(total, total + load),), True, (("+", total),)),
+        ir.If(ir.Operation("bool", "lt", (total, total)), (ir.Store(b, ZERO, total),)),
+    )
+    found = renamed(body, {total: other, i: j})
+    expected = (
+        ir.Declare(other, ir.Literal("float64", 0.0), mutable=True),
+        ir.For(j, n, (ir.Assign(other, other + ir.Load("float64", a, j)),), True, (("+", other),)),
+        ir.If(ir.Operation("bool", "lt", (other, other)), (ir.Store(b, ZERO, other),)),
+    )
+    assert found == expected
+    assert renamed(body, {}) == body

@@ -2,8 +2,8 @@
 
    input   x : float64 (x_0, x_1)
    input   gain : float64 (x_1,)
-   output  scaled = (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain
-   output  sum((x - ....dimshuffle(0, 'x') / ...) / sqrt(... + 1e-05) * gain, axis=0)
+   output  scaled = (x - ...) / sqrt(...) * gain
+   output  sum((x - (... / ...).dimshuffle(0, 'x')) / sqrt(... + 1e-05) * gain, axis=0)
    output  max(abs(x))
 
    arrays are contiguous, the last axis running fastest */
@@ -268,7 +268,7 @@ int normalize_plan(void *const *arrays, int64_t *sizes)
     const int64_t n = (int64_t)(x_0 > 0);
     const int64_t slot = 512 + ((x_1 * 8 + 63) & -64);
     const int64_t workspace_bytes = slot + ((((x_1 + 15) & -16) * 256 + 63) & -64);
-    /* for (x - ....dimshuffle(0, 'x') / float64(...)) / sqrt(... + 1e-05) * gain    test_golden.py:66 */
+    /* for (x - ...) / sqrt(...) * gain    test_golden.py:66 */
     if (!(x_1 == gain_0))
         return 1;
     /* x_0 > 0 */

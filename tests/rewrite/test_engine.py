@@ -144,6 +144,18 @@ def test_equal_values_that_are_used_once_each_count_together(var):
     assert uses == [False]
 
 
+def test_has_finds_values_of_the_graph_whose_inputs_became_these(var):
+    x, asked = var("float64"), []
+
+    @rule(on=exp, why="test")
+    def ask(node, graph):
+        (y,) = node.inputs
+        asked.extend([graph.has(Elementwise(tanh), y), graph.has(Elementwise(tanh), x), graph.has(Elementwise(log), y)])
+
+    apply_book(Book(SINE, ask), [tanh(sin(x)), exp(cos(x))])
+    assert asked == [True, False, False]
+
+
 def named(name, before, after):
     return Rule(before=before, after=after, why="test", name=name)
 
