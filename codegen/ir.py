@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 
 INDEX = "int64"  # the dtype of loop indices, extents and offsets
 
@@ -334,6 +335,7 @@ class Program:
     clocks: int = 0
 
 
+@lru_cache(4096, typed=True)
 def index(value: int) -> Literal:
     """An index constant."""
     return Literal(INDEX, value)

@@ -18,6 +18,7 @@ from codegen.own_blas import OwnBlas
 from codegen.private_blas import private_blas
 from codegen.toolchain import Toolchain, find_toolchain
 from codegen.verify import verify
+from symgraph.collector import collector_paused
 from symgraph.errors import GraphError
 from symgraph.graph.assigned import assigned_names
 from symgraph.graph.node import SharedVariable, Variable
@@ -64,6 +65,7 @@ class Compiler:
         self.varying: set[SharedVariable] = set()
         self.name = identifier(signature.name, "compute")
 
+    @collector_paused()
     def compile(self, facts: Facts, before: float = 0.0) -> Variant:
         """A variant for lengths as `facts` say. `before` are the seconds spent already.
 

@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TextIO
 
 import numpy as np
@@ -20,7 +21,9 @@ from symgraph.graph.syntax import SYNTAX
 from symgraph.graph.traverse import ancestors, toposort
 from symgraph.graph.types import TensorType, format_shape
 
-LEVELS = "comparison or xor and shift sum product unary power atom".split()  # of Python, loosest first
+_LEVELS = "comparison or xor and shift sum product unary power atom".split()  # of Python, loosest first
+LEVELS = {level: k for k, level in enumerate(_LEVELS)}
+TIGHTER = dict(pairwise(_LEVELS))
 OPERATORS = {
     "<": "comparison", "<=": "comparison", ">": "comparison", ">=": "comparison",
     "==": "comparison", "!=": "comparison",
@@ -45,7 +48,7 @@ class Term:
     type: TensorType
 
     def __format__(self, level: str) -> str:
-        looser = level and LEVELS.index(self.level) < LEVELS.index(level)
+        looser = level and LEVELS[self.level] < LEVELS[level]
         return f"({self.text})" if looser else self.text
 
 
@@ -57,7 +60,7 @@ def infix(symbol: str, *operands: Written) -> tuple[str, str]:
     level = OPERATORS[symbol]
     if symbol == "**":
         return f"{x:atom}**{y:unary}", level
-    tighter = LEVELS[LEVELS.index(level) + 1]
+    tighter = TIGHTER[level]
     return f"{x:{tighter if level == 'comparison' else level}} {symbol} {y:{tighter}}", level
 
 

@@ -65,12 +65,13 @@ def _asked_ahead(vector: ir.For | ir.Runs, writes: Sequence[Write], depth: int) 
     """
     runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
     index, extent = runs.loop.index, runs.loop.extent
-    parts = list(dict.fromkeys(expressions([runs.loop])))
-    if isinstance(extent, ir.Literal) and extent.value <= RUN:
+    if len(writes) > 1 or (isinstance(extent, ir.Literal) and extent.value <= RUN):
         return vector
-    if len(writes) > 1 or not any(isinstance(e, ir.Operation) and e.name in EXPENSIVE for e in parts):
+    parts = list(expressions([runs.loop]))
+    if not any(isinstance(e, ir.Operation) and e.name in EXPENSIVE for e in parts):
         return vector
-    loads = [e for e in parts if isinstance(e, ir.Load) and is_in_order(e.offset, index)]
+    found = dict.fromkeys(e for e in parts if isinstance(e, ir.Load))
+    loads = [e for e in found if is_in_order(e.offset, index)]
     outer = set(LOOP_INDICES[:depth])
     ahead = tuple(e for e in loads if depth == 0 or outer & set(walk(e.offset)))  # no row that all rows read again
     return replace(runs, ahead=ahead) if ahead else vector

@@ -10,7 +10,6 @@ from codegen.jam import jammed
 from codegen.runtime import is_routine
 from codegen.transform import share_kernels
 from codegen.visit import statements
-from symgraph.collector import collector_paused
 from symgraph.graph.node import Apply, Constant, Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.traverse import toposort
@@ -56,7 +55,6 @@ class Lowered:
     decisions: Decisions
 
 
-@collector_paused()
 def lower(
     inputs: Sequence[Variable],
     outputs: Sequence[Variable],

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from time import perf_counter
 
-from symgraph.collector import collector_paused
 from symgraph.graph.node import Apply, Op, Variable
 from symgraph.rewrite.canonicalize import CANONICALIZE, fold_constants
 from symgraph.rewrite.engine import Book, Step, apply_book
@@ -34,7 +33,6 @@ class Rewritten:
     became: Mapping[Variable, Variable]
 
 
-@collector_paused()
 def rewrite(
     outputs: Sequence[Variable], *, optimize: bool = True, names: Mapping[Variable, str] | None = None
 ) -> Rewritten:
