@@ -71,6 +71,7 @@ symgraph/ops/reduce
 symgraph/ops/slices
 symgraph/ops/moments
 symgraph/ops/statistics
+symgraph/ops/matrices
 symgraph/ops/linalg
 symgraph/ops/gather
 symgraph/ops/indexing

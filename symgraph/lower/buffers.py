@@ -156,8 +156,10 @@ class LayoutPlanner:
         one_pass = all(n.output in self.schedule.late for n in step.nodes if n.op.reduced)
         here = tuple(loop_index(self.shapes.of(shared)))
         reads = [e for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is shared]  # type: ignore[arg-type]
-        if one_pass and not node.op.reduced and all(e.index == here and e.array is shared for e in reads):
-            return None
+        before_all = not here  # a scalar is read before the loops
+        if (one_pass or before_all) and not node.op.reduced:
+            if all(e.index == here and e.array is shared for e in reads):
+                return None
         return Obstacle("its nest reads other elements of its old value than the one just made")
 
     def _may_start_from(self, step: LoopStep, shared: Variable) -> bool:

@@ -17,6 +17,8 @@ from symgraph.lower.loops import build_nest
 from symgraph.lower.names import Names
 from symgraph.lower.regions import LoopStep, Region, multiply
 
+LONGEST_NAME = 30  # of a kernel, before the words that tell its parts
+
 
 @dataclass(frozen=True)
 class Step:
@@ -127,7 +129,9 @@ class StepWriter:
         made = [x.name for x in stored if x.name and x not in in_place]
         updated = [s.name for x in stored if (s := in_place.get(x)) is not None and s.name]
         parts = [*(["compute", *made] if made or not updated else []), *(["update", *updated] if updated else [])]
-        return "_".join(parts)[:40]
+        while len(parts) > 2 and (len("_".join(parts)) > LONGEST_NAME or parts[-1] == "update"):
+            parts.pop()
+        return "_".join(parts)[:LONGEST_NAME]
 
     def _call(self, node: Apply) -> tuple[list[ir.Kernel], list[ir.Stmt]]:
         """The kernels of a node that brings its own loops, if it needs some, and the call."""

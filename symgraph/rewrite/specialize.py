@@ -7,24 +7,27 @@ parts of the canonical form, where another spelling costs less, and comes last.
 from __future__ import annotations
 
 import math
+from typing import TypeGuard
 
 import numpy as np
 
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
+from symgraph.ops.axes import DimShuffle
 from symgraph.ops.creation import Arange
 from symgraph.ops.elementary import add, eq, exp, mul, neg, power, sigmoid, sqr, sqrt, sub, switch, true_divide
 from symgraph.ops.elementwise import Elementwise, cast
 from symgraph.ops.gather import Places, Scatter, Take, counted
 from symgraph.ops.layout import length
-from symgraph.ops.linalg import Dot, Gemm
+from symgraph.ops.matrices import Dot, Gemm, RowDot, ShortDot
 from symgraph.ops.reduce import Sum
-from symgraph.rewrite.layouts import count_to, extent, is_zero, of_shape
+from symgraph.rewrite.layouts import count_to, extent, is_zero, of_shape, with_lengths
 from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
 from symgraph.rewrite.products import elementwise, product, summed_axis, terms
 from symgraph.rewrite.stabilize import less_its_largest
 
 CELLS = Places((0, 1))  # x[i, j]
 LEADING = Places((0,))  # x[i]
+FEW = 4  # products, or elements of a result
 
 
 # Elements at x[i, j] ------------------------------------------------------------------------------
@@ -149,11 +152,28 @@ def _counts_rows(index: Variable, x: Variable, graph: Graph) -> bool:
     return extent(index, 0, graph) == extent(x, 0, graph)
 
 
-ROWS = (take_all, sum_of_scattered, scatter_all)
-SPECIALIZE = (take_from_operands, one_hot_rows, scatter_onto_sum)
-
-
 # Products of matrices -----------------------------------------------------------------------------
+
+
+@rule(on=Dot, why="part of a loop costs less than a call")
+def few_products(node: Apply, graph: Graph) -> Variable | None:
+    """a @ b with few products in a sum, or few sums of the columns of a matrix: part of the loops around it."""
+    a, b = node.inputs
+    terms = a.type.shape[-1] if b.type.shape[0] is None else b.type.shape[0]
+    result = None
+    if not node.output.type.is_float:
+        return None
+    if b.ndim == 2 and _are_few(terms):
+        result = ShortDot(terms)(a, b)
+    elif b.ndim == 1 and _are_few(terms):
+        result = RowDot((1,))(a, b)
+    elif b.ndim == 1 and _are_few(a.type.shape[0]) and a.owner is not None and isinstance(a.owner.op, DimShuffle):
+        result = RowDot((0,))(*a.owner.inputs, b)
+    return with_lengths(result, node.output) if result is not None else None
+
+
+def _are_few(n: int | None) -> TypeGuard[int]:
+    return n is not None and 0 < n <= FEW
 
 
 @rule(on=(add, sub), why="the product is added up in the matrix itself, and in place where the matrix is updated")
@@ -165,10 +185,10 @@ def accumulate_product(node: Apply, graph: Graph) -> Variable | None:
     parts = terms(node.output)
     if len(parts) != 2 or not node.output.type.is_float:
         return None
-    for (x, x_negative), (y, y_negative) in (parts, parts[::-1]):
-        scaled, summand = _scaled(x, x_negative), _scaled(y, y_negative)
+    both = [_scaled(x, negative) for x, negative in parts]
+    for scaled, summand in (both, both[::-1]):
         if scaled is None or summand is None:
-            continue
+            return None
         (alpha, ab), (beta, c) = scaled, summand
         if not _is_product(ab, (Dot,)) or not graph.used_once(ab) or ab.owner is None or not _same_shape(c, ab):
             continue
@@ -187,10 +207,10 @@ def accumulate_again(node: Apply, graph: Graph) -> Variable | None:
     parts = terms(node.output)
     if len(parts) != 2:
         return None
-    for (x, x_negative), (y, y_negative) in (parts, parts[::-1]):
-        scaled, summand = _scaled(x, x_negative), _scaled(y, y_negative)
+    both = [_scaled(x, negative) for x, negative in parts]
+    for scaled, summand in (both, both[::-1]):
         if scaled is None or summand is None:
-            continue
+            return None
         (gamma, product_), (delta, c) = scaled, summand
         if product_.owner is None or not _is_product(product_, (Gemm,)) or not graph.used_once(product_):
             continue
@@ -324,6 +344,8 @@ def _is_negation(x: Variable, y: Variable) -> bool:
     return isinstance(c, Constant) and isinstance(d, Constant) and np.array_equal(c.data, -d.data)
 
 
+ROWS = (take_all, sum_of_scattered, scatter_all)
+SPECIALIZE = (take_from_operands, one_hot_rows, scatter_onto_sum, few_products)
 FINISH = (
     softmax_by_product, derivative_of_sigmoid, accumulate_product, accumulate_again, power_as_products,
     divide_by_power_of_two, add_negative, split_sum,

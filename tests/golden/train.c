@@ -227,111 +227,72 @@ static void sg_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
     }
 }
 
-/* y = beta y + alpha op(a) x, where a is stored as m x n. */
-static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const double *a, const double *x, double beta, double *restrict y)
-{
-    const int64_t length = ta ? n : m;
-    if (length == 0)
-        return;
-    if (sg_blas[3] && m > 0 && n > 0 && alpha != 0.0 && (double)m * (double)n >= 4096) {
-        sg_dgemv_t gemv;
-        memcpy(&gemv, &sg_blas[3], sizeof gemv);
-        gemv(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m, (SG_BLAS_INT)n, alpha, a, (SG_BLAS_INT)n,
-             x, 1, beta, y, 1);
-        return;
-    }
-    for (int64_t i = 0; i < length; ++i)
-        y[i] = beta == 0.0 ? 0.0 : beta * y[i];
-    for (int64_t i = 0; i < m; ++i) {
-        if (ta) {
-            const double factor = alpha * x[i];
-            for (int64_t j = 0; j < n; ++j)
-                y[j] += factor * a[i * n + j];
-        } else {
-            double total = 0.0;
-            SG_LANES(omp simd reduction(+:total))
-            for (int64_t j = 0; j < n; ++j)
-                total += a[i * n + j] * x[j];
-            y[i] += alpha * total;
-        }
-    }
-}
-
-/* h = sigmoid(x @ W + b) : float64 (y_0, 2)    test_golden.py:20
-   4*y_0 operations; 16*y_0 + 16 bytes read, 16*y_0 written */
-SG_KERNEL void compute_h(const double *restrict t_3, const double *restrict b, double *restrict h, int64_t first,
-                         int64_t last)
-{
-    for (int64_t i = first; i < last; ++i) {
-        SG_LANES(omp simd)
-        for (int64_t j = 0; j < 2; ++j) {
-            h[i * 2 + j] = sg_sigmoid_f64(t_3[i * 2 + j] + b[j]);
-        }
-    }
-}
-
-/* compute_h in blocks. */
-SG_PLAIN
-SG_KERNEL void compute_h_in_blocks(const double *restrict t_3, const double *restrict b, double *restrict h,
-                                   int64_t y_0)
-{
-    const int64_t blocks = sg_blocks(y_0, y_0 * 40);
-    SG_IN_BLOCKS(y_0, compute_h(t_3, b, h, first, last))
-}
-
 /* y_pred = sigmoid(h @ W2 + b2) : float64 (y_0,)    test_golden.py:21
    cost = sum(sqr(y - y_pred)) / float64(y.shape[0]) : float64 ()    test_golden.py:22
-   -((y - y_pred) * 2 / float64(y.shape[0]) * (y_pred * (1 - y_pred))) : float64 (y_0,)    test_golden.py:21
    (-(... / ... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)) : float64 (y_0, 2)    test_golden.py:20
    grad_b = sum((-(... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)), axis=0) : float64 (2,)    test_golden.py:20
+   grad_W2 = h.T @ (-(... * 2 / float64(...) * (y_pred * (1 - y_pred)))) : float64 (2,)    test_golden.py:21
    b2 <- b2 - grad_b2 * 0.1 : float64 ()    test_golden.py:24
-   22*y_0 + 5 operations; 32*y_0 + 24 bytes read, 32*y_0 + 32 written */
-SG_KERNEL void compute_y_pred_cost_grad_b_update_b2(const double *restrict t_4, double *restrict b2,
-                                                    double *restrict y_pred, const double *restrict y,
-                                                    double *restrict t_2, const double *restrict W2,
-                                                    const double *restrict h, double *restrict t,
-                                                    double *restrict grad_b_of_block, double *restrict total_of_block,
-                                                    double *restrict grad_b2_of_block, int64_t first, int64_t last,
-                                                    int64_t y_0)
+   40*y_0 + 5 operations; 16*y_0 + 56 bytes read, 24*y_0 + 48 written */
+SG_KERNEL void compute_y_pred_cost_grad_b(const double *restrict x, const double *restrict W,
+                                          const double *restrict b, const double *restrict W2, double *restrict b2,
+                                          double *restrict y_pred, const double *restrict y, double *restrict t,
+                                          double *restrict grad_b_of_block, double *restrict grad_W2_of_block,
+                                          double *restrict total_2_of_block, double *restrict grad_b2_of_block,
+                                          int64_t first, int64_t last, int64_t y_0)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 2; ++i) {
         grad_b_of_block[i] = 0.0;
     }
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < 2; ++i) {
+        grad_W2_of_block[i] = 0.0;
+    }
     const double b2_2 = b2[0];
-    double total = 0.0;
+    double total_2 = 0.0;
     double grad_b2 = 0.0;
     for (int64_t i = first; i < last; ++i) {
-        const double y_pred_2 = sg_sigmoid_f64(t_4[i] + b2_2);
-        const double t_7 = y[i] - y_pred_2;
-        const double t_15 = -(t_7 * 2.0 / (double)y_0 * (y_pred_2 * (1.0 - y_pred_2)));
+        const double x_2 = x[i * 2];
+        const double x_3 = x[i * 2 + 1];
+        double total = 0.0;
+        SG_LANES(omp simd reduction(+:total))
+        for (int64_t j = 0; j < 2; ++j) {
+            const double h = sg_sigmoid_f64(x_2 * W[j] + x_3 * W[2 + j] + b[j]);
+            t[i * 2 + j] = h;
+            const double W2_2 = W2[j];
+            total += h * W2_2;
+        }
+        const double y_pred_2 = sg_sigmoid_f64(total + b2_2);
+        const double t_6 = y[i] - y_pred_2;
+        const double t_14 = -(t_6 * 2.0 / (double)y_0 * (y_pred_2 * (1.0 - y_pred_2)));
         y_pred[i] = y_pred_2;
-        total += t_7 * t_7;
-        t_2[i] = t_15;
-        grad_b2 += t_15;
+        total_2 += t_6 * t_6;
+        grad_b2 += t_14;
         SG_LANES(omp simd)
         for (int64_t j = 0; j < 2; ++j) {
-            const double h_2 = h[i * 2 + j];
-            const double t_19 = t_15 * W2[j] * (h_2 * (1.0 - h_2));
-            t[i * 2 + j] = t_19;
-            grad_b_of_block[j] += t_19;
+            const double h = t[i * 2 + j];
+            const double W2_2 = W2[j];
+            const double t_18 = t_14 * W2_2 * (h * (1.0 - h));
+            t[i * 2 + j] = t_18;
+            grad_b_of_block[j] += t_18;
+            grad_W2_of_block[j] += h * t_14;
         }
     }
-    total_of_block[0] = total;
+    total_2_of_block[0] = total_2;
     grad_b2_of_block[0] = grad_b2;
 }
 
-/* What compute_y_pred_cost_grad_b_update_b2 leaves to do when all blocks are done. */
-SG_KERNEL void compute_y_pred_cost_grad_b_update_b2_rest(double *restrict b2, double *restrict cost,
-                                                         double *restrict grad_b, double *restrict total_of_block,
-                                                         double *restrict grad_b2_of_block,
-                                                         double *restrict grad_b_of_block, int64_t blocks,
-                                                         int64_t y_0)
+/* What compute_y_pred_cost_grad_b leaves to do when all blocks are done. */
+SG_KERNEL void compute_y_pred_cost_grad_b_rest(double *restrict b2, double *restrict cost, double *restrict grad_b,
+                                               double *restrict grad_W2, double *restrict total_2_of_block,
+                                               double *restrict grad_b2_of_block, double *restrict grad_b_of_block,
+                                               double *restrict grad_W2_of_block, int64_t blocks, int64_t y_0)
 {
-    double total = 0.0;
+    double total_2 = 0.0;
     double grad_b2 = 0.0;
     for (int64_t block = 0; block < blocks; ++block) {
-        total += total_of_block[block];
+        total_2 += total_2_of_block[block];
         grad_b2 += grad_b2_of_block[block];
     }
     SG_LANES(omp simd)
@@ -344,37 +305,51 @@ SG_KERNEL void compute_y_pred_cost_grad_b_update_b2_rest(double *restrict b2, do
             grad_b[i] += grad_b_of_block[block * 16 + i];
         }
     }
+    SG_LANES(omp simd)
+    for (int64_t i = 0; i < 2; ++i) {
+        grad_W2[i] = grad_W2_of_block[i];
+    }
+    for (int64_t block = 1; block < blocks; ++block) {
+        SG_LANES(omp simd)
+        for (int64_t i = 0; i < 2; ++i) {
+            grad_W2[i] += grad_W2_of_block[block * 16 + i];
+        }
+    }
     const double b2_2 = b2[0];
-    cost[0] = total / (double)y_0;
+    cost[0] = total_2 / (double)y_0;
     b2[0] = b2_2 - grad_b2 * 0.1;
 }
 
-/* compute_y_pred_cost_grad_b_update_b2 in blocks. */
+/* compute_y_pred_cost_grad_b in blocks. */
 SG_PLAIN
-SG_KERNEL void compute_y_pred_cost_grad_b_update_b2_in_(const double *restrict t_4, double *restrict b2,
-                                                        double *restrict y_pred, const double *restrict y,
-                                                        double *restrict t_2, const double *restrict W2,
-                                                        const double *restrict h, double *restrict t,
-                                                        double *restrict grad_b_of_block,
-                                                        double *restrict total_of_block,
-                                                        double *restrict grad_b2_of_block, double *restrict cost,
-                                                        double *restrict grad_b, int64_t y_0)
+SG_KERNEL void compute_y_pred_cost_grad_b_in_blocks(const double *restrict x, const double *restrict W,
+                                                    const double *restrict b, const double *restrict W2,
+                                                    double *restrict b2, double *restrict y_pred,
+                                                    const double *restrict y, double *restrict t,
+                                                    double *restrict grad_b_of_block,
+                                                    double *restrict grad_W2_of_block,
+                                                    double *restrict total_2_of_block,
+                                                    double *restrict grad_b2_of_block, double *restrict cost,
+                                                    double *restrict grad_b, double *restrict grad_W2, int64_t y_0)
 {
-    const int64_t blocks = sg_blocks(y_0, y_0 * 16);
-    SG_IN_BLOCKS(y_0, compute_y_pred_cost_grad_b_update_b2(t_4, b2, y_pred, y, t_2, W2, h, t,
-                                                           grad_b_of_block + block * 16, total_of_block + block,
-                                                           grad_b2_of_block + block, first, last, y_0))
-    compute_y_pred_cost_grad_b_update_b2_rest(b2, cost, grad_b, total_of_block, grad_b2_of_block, grad_b_of_block,
-                                              blocks, y_0);
+    const int64_t blocks = sg_blocks(y_0, y_0 * 66);
+    SG_IN_BLOCKS(y_0, compute_y_pred_cost_grad_b(x, W, b, W2, b2, y_pred, y, t, grad_b_of_block + block * 16,
+                                                 grad_W2_of_block + block * 16, total_2_of_block + block,
+                                                 grad_b2_of_block + block, first, last, y_0))
+    compute_y_pred_cost_grad_b_rest(b2, cost, grad_b, grad_W2, total_2_of_block, grad_b2_of_block, grad_b_of_block,
+                                    grad_W2_of_block, blocks, y_0);
 }
 
 /* b <- b - grad_b * 0.1 : float64 (2,)    test_golden.py:24
-   4 operations; 32 bytes read, 16 written */
-SG_KERNEL void update_b(const double *restrict grad_b, double *restrict b)
+   W2 <- W2 - grad_W2 * 0.1 : float64 (2,)    test_golden.py:24
+   8 operations; 64 bytes read, 32 written */
+SG_KERNEL void update_b_W2(const double *restrict grad_b, double *restrict b, const double *restrict grad_W2,
+                           double *restrict W2)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 2; ++i) {
         b[i] -= grad_b[i] * 0.1;
+        W2[i] -= grad_W2[i] * 0.1;
     }
 }
 
@@ -390,10 +365,7 @@ int train_plan(void *const *arrays, int64_t *sizes)
     const int64_t b_0 = sizes[5];
     const int64_t W2_0 = sizes[6];
     (void)arrays;
-    const int64_t slot_bytes = (y_0 * 16 + 63) & -64;
-    const int64_t slot_bytes_2 = (y_0 * 8 + 63) & -64;
-    const int64_t slot = 4672 + slot_bytes * 2;
-    const int64_t workspace_bytes = slot + slot_bytes_2 * 2;
+    const int64_t workspace_bytes = 8832 + ((y_0 * 16 + 63) & -64);
     /* W.shape[0] is 2 */
     if (!(W_0 == 2))
         return 1;
@@ -412,10 +384,7 @@ int train_plan(void *const *arrays, int64_t *sizes)
     /* for y - sigmoid(sigmoid(x @ W + b) @ W2 + b2)    test_golden.py:22 */
     if (!(y_0 == x_0))
         return 6;
-    sizes[7] = slot_bytes;
-    sizes[8] = slot_bytes_2;
-    sizes[9] = slot;
-    sizes[10] = workspace_bytes;
+    sizes[7] = workspace_bytes;
     return 0;
 }
 
@@ -431,30 +400,18 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
     double *y_pred = arrays[6]; /* output, float64 (y_0,) */
     double *cost = arrays[7]; /* output, float64 () */
     const int64_t y_0 = sizes[2];
-    const int64_t slot_bytes = sizes[7];
-    const int64_t slot_bytes_2 = sizes[8];
-    const int64_t slot = sizes[9];
-    double *t_3 = (double *)((char *)workspace + 4672);
-    double *h = (double *)((char *)workspace + 4672 + slot_bytes);
-    double *t_4 = (double *)((char *)workspace + slot);
-    double *t_2 = (double *)((char *)workspace + slot + slot_bytes_2);
-    double *t = (double *)((char *)workspace + 4672);
+    double *t = (double *)((char *)workspace + 8832);
     double *grad_b = workspace;
-    double *total_of_block = (double *)((char *)workspace + 64);
-    double *grad_b2_of_block = (double *)((char *)workspace + 320);
-    double *grad_b_of_block = (double *)((char *)workspace + 576);
-    /* x @ W : float64 (y_0, 2)    test_golden.py:20 */
-    sg_gemm_f64(0, 0, y_0, 2, 2, 1.0, x, W, 0.0, t_3);
-    compute_h_in_blocks(t_3, b, h, y_0);
-    /* h @ W2 : float64 (y_0,)    test_golden.py:21 */
-    sg_gemv_f64(0, y_0, 2, 1.0, h, W2, 0.0, t_4);
-    compute_y_pred_cost_grad_b_update_b2_in_(t_4, b2, y_pred, y, t_2, W2, h, t, grad_b_of_block, total_of_block,
-                                             grad_b2_of_block, cost, grad_b, y_0);
+    double *grad_W2 = (double *)((char *)workspace + 64);
+    double *total_2_of_block = (double *)((char *)workspace + 128);
+    double *grad_b2_of_block = (double *)((char *)workspace + 384);
+    double *grad_b_of_block = (double *)((char *)workspace + 640);
+    double *grad_W2_of_block = (double *)((char *)workspace + 4736);
+    compute_y_pred_cost_grad_b_in_blocks(x, W, b, W2, b2, y_pred, y, t, grad_b_of_block, grad_W2_of_block,
+                                         total_2_of_block, grad_b2_of_block, cost, grad_b, grad_W2, y_0);
     /* W <- 1 * W + -0.1 * (x.T @ ((-...).dimshuffle(0, 'x') * W2 * (h * (1 - h)))) : float64 (2, 2)    test_golden.py:24 */
     sg_gemm_f64(1, 0, 2, 2, y_0, -0.1, x, t, 1.0, W);
-    update_b(grad_b, b);
-    /* W2 <- 1 * W2 + -0.1 * (h.T @ -(... * 2 / float64(...) * (y_pred * ...))) : float64 (2,)    test_golden.py:24 */
-    sg_gemv_f64(1, y_0, 2, -0.1, h, t_2, 1.0, W2);
+    update_b_W2(grad_b, b, grad_W2, W2);
     return 0;
 }
 

@@ -91,6 +91,7 @@ UPDATES = {
     "itself": lambda s: ([s.A], [(s.A, s.A)]),
     "a reshape of itself": lambda s: ([], [(s.A, s.A.flatten().reshape((3, 4)))]),
     "a reshape of another": lambda s: ([], [(s.b, s.A.flatten()[:4]), (s.A, s.A + 1)]),
+    "a scalar that rows need": lambda s: ([(g := T.tanh(T.tanh(s.A).sum(axis=1) + s.s))], [(s.s, s.s - 0.1 * g.sum())]),
     "scalars": lambda s: ([s.s], [(s.s, s.s * 2 + s.A.sum()), (s.A, s.A * s.s)]),
     "sum over columns": lambda s: ([], [(s.b, s.A.sum(axis=0))]),
     "product over columns of another's new value": lambda s: ([], [(s.b, (s.A * 2).prod(axis=0)), (s.A, s.A * 2)]),
@@ -120,6 +121,12 @@ def test_these_are_done_in_place(lowered, state, case):
     _, updates = UPDATES[case](state)
     run, copies = writes(lowered, updates)
     assert copies == 0 and not any(isinstance(s, ir.Place) for s in run)
+
+
+def test_a_scalar_is_updated_by_the_nest_whose_rows_need_it(state):
+    outputs, updates = UPDATES["a scalar that rows need"](state)
+    f = state.check(outputs, updates)
+    assert [p.note for p in f.memory().parts if p.what == "s"] == ["updated in place"]
 
 
 @pytest.mark.parametrize("case", ["added to its transpose", "old value is an output", "increment a column"])

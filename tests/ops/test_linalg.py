@@ -10,7 +10,8 @@ from symgraph.graph.node import Variable, as_variable
 from symgraph.graph.traverse import substitute, toposort
 from symgraph.graph.types import DTYPES, TensorType
 from symgraph.interpreter import evaluate
-from symgraph.ops.linalg import Dot, Gemm, batched_dot, dot, matmul, outer, tensordot
+from symgraph.ops.linalg import batched_dot, dot, matmul, outer, tensordot
+from symgraph.ops.matrices import Dot, Gemm
 
 RNG = np.random.default_rng(0)
 

@@ -14,7 +14,8 @@ from symgraph.graph.traverse import toposort
 from symgraph.ops.creation import arange, shared, zeros
 from symgraph.ops.elementary import exp, sigmoid, sqr, sqrt, tanh
 from symgraph.ops.gather import Places, Scatter, Take
-from symgraph.ops.linalg import Dot, Gemm, dot
+from symgraph.ops.linalg import dot
+from symgraph.ops.matrices import Dot, Gemm
 from symgraph.ops.nn import softmax
 from symgraph.ops.reduce import Sum
 from symgraph.rewrite.pipeline import rewrite
@@ -211,6 +212,47 @@ def test_a_product_that_is_wanted_itself_is_not_taken_into_another(matrices, che
     a, b, c, *_, values = matrices
     inner = 0.2 * c + dot(a, b)
     assert ops(*check([inner, c - 0.1 * inner], values).outputs).count(Gemm) == 1
+
+
+FEW = {
+    "two columns": (lambda a, b: a @ b, (5, 2), (2, 3)),
+    "columns of a transposed matrix": (lambda a, b: a.T @ b.T, (4, 5), (3, 4)),
+    "one column": (lambda a, b: a @ b, (5, 1), (1, 3)),
+    "a vector on the left": (lambda a, b: a @ b, (3,), (3, 6)),
+    "a short vector": (lambda a, b: a @ b, (5, 4), (4,)),
+    "few rows of a transposed matrix": (lambda a, b: a.T @ b, (50, 2), (50,)),
+    "no rows": (lambda a, b: a @ b, (0, 2), (2, 3)),
+    "no columns": (lambda a, b: a @ b, (5, 2), (2, 0)),
+    "a sum over nothing for few rows": (lambda a, b: a.T @ b, (0, 2), (0,)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", FEW)
+def test_few_products_are_loops(case, dtype, check):
+    build, left, right = FEW[case]
+    a, b = (T.tensor(dtype, shape, name) for name, shape in (("a", left), ("b", right)))
+    values = {a: RNG.normal(size=left).astype(dtype), b: RNG.normal(size=right).astype(dtype)}
+    result = check(build(a, b), values, rtol=1e-5 if dtype == "float32" else 1e-12).outputs[0]
+    assert Dot not in ops(result)
+    extreme = [np.ones(shape, dtype) for shape in (left, right)]
+    extreme[0][..., :1], extreme[1][..., -1:] = -np.inf, 0.0
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(sg.function([a, b], build(a, b))(*extreme), build(*extreme))
+
+
+@pytest.mark.parametrize("left, right", [
+    ((5, 5), (5, 3)), ((None, None), (None, None)), ((2, 0), (0, 3)), ((2, 9), (9,)),
+])  # fmt: skip
+def test_other_products_are_calls(left, right):
+    a, b = (T.tensor("float64", shape, name) for name, shape in (("a", left), ("b", right)))
+    assert Dot in ops(rewrite([a @ b]).outputs[0])
+
+
+def test_a_small_network_is_one_loop():
+    x, W, v = T.dmatrix("x"), sg.shared(RNG.normal(size=(2, 2)), "W"), sg.shared(RNG.normal(size=2), "v")
+    f = sg.function([x], sigmoid(sigmoid(x @ W) @ v))
+    assert [step.kind for step in f.graph.steps] == ["nest"]
 
 
 def test_integer_products_are_left_alone(var, check):
