@@ -460,7 +460,7 @@ def _kernel(kernel: ir.Kernel) -> str:
     ]
     head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
     note = [comment(kernel.comment)] if kernel.comment else []
-    plain = ["SG_PLAIN"] if any(isinstance(s, ir.InBlocks) for s in kernel.body) else []
+    plain = ["SG_PLAIN"] if any(isinstance(s, ir.InBlocks) for s in kernel.body) else streams.attributes(kernel)
     back = [OWN_LINES] if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)) else []
     last = [f"{INDENT}sg_streamed();"] if _is_streamed(kernel) else []
     return "\n".join([*note, *plain, head, "{", *_lines(kernel.body), *last, *back, "}"])

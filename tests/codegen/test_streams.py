@@ -12,7 +12,7 @@ from codegen.c_printer import print_program
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
 from codegen.module import load
-from codegen.streams import LARGE, RUN
+from codegen.streams import LARGE, RUN, attributes
 from codegen.toolchain import find_toolchain
 from codegen.verify import verify
 
@@ -82,6 +82,20 @@ def test_asking_ahead_changes_no_result(double, count):
     y = np.empty_like(x)
     double(x.reshape(1, -1), y, ahead=True)
     np.testing.assert_array_equal(y, x + x)
+
+
+def test_only_one_cheap_loop_is_unrolled():
+    x, y = ir.Buffer("x", "float32"), ir.Buffer("y", "float32", writable=True)
+    value = ir.Load("float32", x, i)
+    loop = ir.For(i, n, (ir.Store(y, i, value + value),), simd=True)
+    cheap = ir.Runs(loop, RUN, streamed=ir.Streamed(y, n))
+
+    def unrolled(*body):
+        return attributes(ir.Kernel("f", (x, y, n), body)) == ["SG_UNROLLED"]
+
+    assert unrolled(cheap)
+    assert not unrolled(loop) and not unrolled(cheap, cheap)
+    assert not unrolled(dataclasses.replace(cheap, ahead=(value,)))
 
 
 def test_small_arrays_stay_in_the_caches():
