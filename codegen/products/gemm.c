@@ -61,18 +61,19 @@ APART void OF_REAL(any_tile_)(ptrdiff_t rows, ptrdiff_t vectors, ptrdiff_t depth
     }
 }
 
-/* A tile at the border of c, of which only so many rows and columns are there: computed beside it as a whole. */
+/* A tile of which only so many rows and columns are there, or whose rows lie across: computed beside c as a whole. */
 APART void OF_REAL(edge_)(ptrdiff_t rows, ptrdiff_t vectors, ptrdiff_t depth, REAL alpha, const REAL *a, const REAL *b,
-                          REAL beta, REAL *c, ptrdiff_t c_row, ptrdiff_t rows_there, ptrdiff_t columns_there)
+                          REAL beta, REAL *c, ptrdiff_t c_row, ptrdiff_t c_column, ptrdiff_t rows_there,
+                          ptrdiff_t columns_there)
 {
     REAL whole[ROWS][WIDTH] = {{0}};
     for (ptrdiff_t i = 0; i < rows_there && beta != 0; ++i)
         for (ptrdiff_t j = 0; j < columns_there; ++j)
-            whole[i][j] = c[i * c_row + j];
+            whole[i][j] = c[i * c_row + j * c_column];
     OF_REAL(any_tile_)(rows, vectors, depth, alpha, a, b, beta, whole[0], WIDTH);
     for (ptrdiff_t i = 0; i < rows_there; ++i)
         for (ptrdiff_t j = 0; j < columns_there; ++j)
-            c[i * c_row + j] = whole[i][j];
+            c[i * c_row + j * c_column] = whole[i][j];
 }
 
 /* to[p * width + i] = from[i * across + p] for p < LANES and i < LANES; but 0 from i = count on. */
@@ -126,7 +127,7 @@ APART void OF_REAL(pack_)(const REAL *from, ptrdiff_t across, ptrdiff_t along, p
 
 static void OF_REAL(gemm_)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, REAL alpha, const REAL *a, ptrdiff_t a_row,
                            ptrdiff_t a_column, const REAL *b, ptrdiff_t b_row, ptrdiff_t b_column, REAL beta, REAL *c,
-                           ptrdiff_t c_row)
+                           ptrdiff_t c_row, ptrdiff_t c_column)
 {
     REAL *const block = block_of_thread.OF_REAL(as_), *const panels = panels_of_thread.OF_REAL(as_);
     const ptrdiff_t pieces = k > DEPTH ? (k + DEPTH - 1) / DEPTH : 1;
@@ -155,12 +156,12 @@ static void OF_REAL(gemm_)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, REAL alpha, co
                         const ptrdiff_t i = 2 * share(pairs, tiles, t), end = 2 * share(pairs, tiles, t + 1);
                         const ptrdiff_t rows = end - i < FEW ? FEW : end - i, there = end < m ? end - i : m - i;
                         const REAL *const packed = block + (i - top) * depth;
-                        REAL *const place = c + i * c_row + j;
-                        if (there == rows && columns == vectors * LANES)
+                        REAL *const place = c + i * c_row + j * c_column;
+                        if (there == rows && columns == vectors * LANES && c_column == 1)
                             OF_REAL(any_tile_)(rows, vectors, depth, alpha, packed, panel, beta, place, c_row);
                         else
-                            OF_REAL(edge_)(rows, vectors, depth, alpha, packed, panel, beta, place, c_row, there,
-                                           columns);
+                            OF_REAL(edge_)(rows, vectors, depth, alpha, packed, panel, beta, place, c_row, c_column,
+                                           there, columns);
                     }
                 }
             }
@@ -172,7 +173,10 @@ EXPORTED void GEMM(int order, int ta, int tb, SG_BLAS_INT m, SG_BLAS_INT n, SG_B
                    SG_BLAS_INT a_step, const REAL *b, SG_BLAS_INT b_step, REAL beta, REAL *c, SG_BLAS_INT c_step)
 {
     (void)order;
-    const bool at = ta == TRANSPOSED, bt = tb == TRANSPOSED;
-    OF_REAL(gemm_)(m, n, k, alpha, a, at ? 1 : a_step, at ? a_step : 1, b, bt ? 1 : b_step, bt ? b_step : 1, beta, c,
-                   c_step);
+    const ptrdiff_t a_row = ta == TRANSPOSED ? 1 : a_step, a_column = ta == TRANSPOSED ? a_step : 1;
+    const ptrdiff_t b_row = tb == TRANSPOSED ? 1 : b_step, b_column = tb == TRANSPOSED ? b_step : 1;
+    if (n <= LANES && n < m) /* few columns fill no vectors: the transposed product */
+        OF_REAL(gemm_)(n, m, k, alpha, b, b_column, b_row, a, a_column, a_row, beta, c, 1, c_step);
+    else
+        OF_REAL(gemm_)(m, n, k, alpha, a, a_row, a_column, b, b_row, b_column, beta, c, c_step, 1);
 }
