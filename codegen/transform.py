@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from codegen import ir
 from codegen.dtypes import literal
 from codegen.visit import expressions, rebuild, statements, walk, with_expressions
+
+ZERO = ir.index(0)
 
 
 def lift_offsets(kernel: ir.Kernel, keep: Iterable[str] = ()) -> tuple[ir.Kernel, dict[str, ir.Expr]]:
@@ -15,42 +17,77 @@ def lift_offsets(kernel: ir.Kernel, keep: Iterable[str] = ()) -> tuple[ir.Kernel
 
     Those in `keep` are left. `v[20 + i]` becomes `v[i]`, so that kernels for the rows of one array are equal.
     """
-    starts: dict[str, ir.Expr | None] = {}
-    for e in expressions(kernel.body):
-        if isinstance(e, ir.Load):
-            start = _start(e.offset, kernel)
-            known = starts.setdefault(e.buffer.name, start)
-            if known != start:
-                starts[e.buffer.name] = None
+    fixed = frozenset(p for p in kernel.params if isinstance(p, ir.Var))
     written = {s.buffer.name for s in statements(kernel.body) if isinstance(s, ir.Store)}
     kept = {*written, *keep}
-    lifted = {name: start for name, start in starts.items() if start is not None and name not in kept}
-    if not lifted:
+    parts: dict[str, dict[ir.Expr, _Offset]] = {}  # of each array: its offsets
+    for e in expressions(kernel.body):
+        if isinstance(e, ir.Load) and e.buffer.name not in kept:
+            offsets = parts.setdefault(e.buffer.name, {})
+            if e.offset not in offsets:
+                offsets[e.offset] = _taken_apart(e.offset, fixed)
+    starts = {
+        name: _plus(start, ir.index(min(part.constant for part in offsets.values())))
+        for name, offsets in parts.items()
+        for start in [next(iter(offsets.values())).start]
+        if all(part.start == start for part in offsets.values())
+    }
+    starts = {name: start for name, start in starts.items() if start != ZERO}
+    if not starts:
         return kernel, {}
 
     def change(e: ir.Expr) -> ir.Expr | None:
-        if isinstance(e, ir.Load) and e.buffer.name in lifted:
-            return replace(e, offset=rebuild(_without(e.offset, lifted[e.buffer.name]), change))
-        return None
+        if not isinstance(e, ir.Load) or e.buffer.name not in starts:
+            return None
+        offsets = parts[e.buffer.name]
+        left = offsets[e.offset].constant - min(part.constant for part in offsets.values())
+        return replace(e, offset=rebuild(_plus(offsets[e.offset].moving, ir.index(left)), change))
 
-    return replace(kernel, body=tuple(with_expressions(s, lambda e: rebuild(e, change)) for s in kernel.body)), lifted
+    return replace(kernel, body=tuple(with_expressions(s, lambda e: rebuild(e, change)) for s in kernel.body)), starts
 
 
-def _start(offset: ir.Expr, kernel: ir.Kernel) -> ir.Expr | None:
-    """The part of an offset that is the same in all iterations, if it is a first or last summand."""
-    params = {p for p in kernel.params if isinstance(p, ir.Var)}
-    match offset:
+@dataclass(frozen=True)
+class _Offset:
+    """An offset as a sum: what is the same in all iterations, a number, and what is not."""
+
+    start: ir.Expr
+    constant: int
+    moving: ir.Expr
+
+    def __add__(self, other: _Offset) -> _Offset:
+        return _Offset(
+            _plus(self.start, other.start), self.constant + other.constant, _plus(self.moving, other.moving)
+        )
+
+    def times(self, factor: ir.Expr) -> _Offset:
+        """The product by what is the same in all iterations."""
+        if isinstance(factor, ir.Literal):
+            number = int(factor.value)
+            return _Offset(_times(self.start, factor), self.constant * number, _times(self.moving, factor))
+        start = _times(_plus(self.start, ir.index(self.constant)), factor)
+        return _Offset(start, 0, _times(self.moving, factor))
+
+
+def _taken_apart(e: ir.Expr, fixed: Container[ir.Expr]) -> _Offset:
+    def is_fixed(part: ir.Expr) -> bool:
+        return all(isinstance(x, (ir.Literal, ir.Operation)) or x in fixed for x in walk(part))
+
+    match e:
+        case ir.Literal(_, value):
+            return _Offset(ZERO, int(value), ZERO)
         case ir.Operation(_, "add", (left, right)):
-            for part in (left, right):
-                if all(isinstance(e, (ir.Literal, ir.Operation)) or e in params for e in walk(part)):
-                    return part
-    return None
+            return _taken_apart(left, fixed) + _taken_apart(right, fixed)
+        case ir.Operation(_, "mul", (left, right)) if is_fixed(right):
+            return _taken_apart(left, fixed).times(right)
+    return _Offset(e, 0, ZERO) if is_fixed(e) else _Offset(ZERO, 0, e)
 
 
-def _without(offset: ir.Expr, start: ir.Expr) -> ir.Expr:
-    assert isinstance(offset, ir.Operation)
-    left, right = offset.args
-    return right if left == start else left
+def _plus(a: ir.Expr, b: ir.Expr) -> ir.Expr:
+    return b if a == ZERO else a if b == ZERO else a + b
+
+
+def _times(a: ir.Expr, b: ir.Expr) -> ir.Expr:
+    return ZERO if a == ZERO else a * b
 
 
 def renamed(body: Iterable[ir.Stmt], new: Mapping[ir.Var, ir.Var]) -> tuple[ir.Stmt, ...]:

@@ -3,7 +3,8 @@
 import pytest
 
 from codegen import ir
-from codegen.transform import renamed, share_kernels
+from codegen.transform import lift_offsets, renamed, share_kernels
+from codegen.visit import expressions
 
 i, j, n = (ir.Var(ir.INDEX, name) for name in "ijn")
 
@@ -135,3 +136,58 @@ def test_locals_are_renamed_where_they_are_made_and_where_they_are_used():
     )
     assert found == expected
     assert renamed(body, {}) == body
+
+
+# What differs between calls
+
+
+@pytest.mark.parametrize("offsets, lifted", [
+    ([i + 20], 20),
+    ([i + 3, i, i + 7], 0),
+    ([(n * 2 + i) * 3, (n * 2 + i) * 3 + 1, (n * 2 + i) * 3 + 2], 24),
+    ([(i + 5) * n + j, (i + 6) * n + j], 0),
+    ([(i + 5) * n + j], 20),
+    ([n * n, n * n + 4], 16),
+    ([i, n + i], 0),
+    ([ir.Operation(ir.INDEX, "floor_divide", (i + 6, ir.index(2))), i * 2], 0),
+])  # fmt: skip
+def test_offsets_are_lifted_and_mean_the_same(offsets, lifted):
+    """The elements that are read, by running through all of them in Python, for n = 4."""
+    x, out = ir.Buffer("x", "float64"), ir.Buffer("out", "float64", writable=True)
+    store = ir.Store(out, i, sum((ir.Load("float64", x, e) for e in offsets), ir.Literal("float64", 0.0)))
+    before = ir.Kernel("f", (x, out, n), (ir.For(i, n, (ir.For(j, n, (store,)),)),))
+    after, starts = lift_offsets(before)
+
+    def read(kernel, start):
+        loads = list(dict.fromkeys(e.offset for e in expressions(kernel.body) if isinstance(e, ir.Load)))
+        return {tuple(start + evaluate(e, dict(i=u, j=v, n=4)) for e in loads) for u in range(4) for v in range(4)}
+
+    start = evaluate(starts["x"], dict(n=4)) if starts else 0
+    assert start == lifted and read(after, start) == read(before, 0)
+    assert all(min(places) >= 0 for places in read(after, 0))
+
+
+def test_kernels_for_the_rows_of_an_array_are_equal():
+    x, out = ir.Buffer("x", "float64"), ir.Buffer("out", "float64", writable=True)
+
+    def row(k):
+        loads = [ir.Load("float64", x, (n * k + i) * 3 + c) for c in range(3)]
+        return ir.Kernel("f", (x, out, n), (ir.For(i, n, (ir.Store(out, i, loads[0] + loads[1] * loads[2]),)),))
+
+    (first, start), (second, other) = (lift_offsets(row(k)) for k in (2, 7))
+    assert first == second and start != other and "x" in start
+    kept, nothing = lift_offsets(row(2), keep=["x"])
+    assert kept == row(2) and nothing == {}
+
+
+def evaluate(e, sizes):
+    """An index expression, in numbers."""
+    match e:
+        case ir.Literal(_, value):
+            return int(value)
+        case ir.Var(_, name):
+            return sizes[name]
+        case ir.Operation(_, name, args):
+            a, b = (evaluate(x, sizes) for x in args)
+            return {"add": a + b, "mul": a * b, "floor_divide": a // (b or 1)}[name]
+    raise TypeError(e)
