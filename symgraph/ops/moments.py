@@ -200,12 +200,15 @@ class JoinedMoments(Op):
         return [as_variable(3), *inputs[0].shape[2:]]
 
     def checks(self, *inputs: Sized) -> Iterable[Variable]:
-        """That there are three sums."""
-        runs, _ = inputs
-        return [eq(runs.shape[1], as_variable(3))] if runs.variable.type.shape[1] is None else []
+        """That there are three sums, and as many runs as the rows make."""
+        runs, n = inputs
+        yield eq(runs.shape[1], as_variable(3))
+        yield eq(runs.shape[0], (n.value + (self.length - 1)) // self.length)
 
     def reference(self, runs: np.ndarray, n: np.ndarray) -> np.ndarray:
         self.infer_type(type_of(runs), type_of(n))
+        if len(runs) != -(-n // self.length):
+            raise ShapeError(f"{n} rows are not {len(runs)} runs of {self.length}")
         center, deviations, squares = np.moveaxis(runs.astype("float64"), 1, 0)
         count = np.minimum(n - np.arange(len(runs)) * self.length, self.length)
         count = count.reshape(-1, *[1] * (runs.ndim - 2)).astype("float64")
