@@ -1,4 +1,4 @@
-"""A loop program as one C translation unit: the only file that knows how statements and expressions look in C."""
+"""A loop program as one C translation unit: the only file that knows how statements look in C."""
 
 from __future__ import annotations
 
@@ -7,28 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from codegen import ir, streams, threads
-from codegen.dtypes import c_type, itemsize, literal
+from codegen.c_expressions import comment, expression, inside, is_nonzero, spelled_as, string, truncates
+from codegen.dtypes import c_type, itemsize
 from codegen.operations import (
     ADDITION,
     ASSIGNMENT,
     COMMA,
-    CONDITIONAL,
-    EQUALITY,
     MULTIPLICATION,
-    POSTFIX,
-    RELATION,
     UNARY,
     Function,
-    Infix,
-    Prefix,
-    Spelling,
     conversion,
     helper,
-    identity,
-    spelling,
 )
 from codegen.runtime import is_routine, routines, take_blas
-from codegen.visit import expressions, free_variables, rebuild, statements, walk
+from codegen.visit import expressions, free_variables, rebuild, statements
 
 INDENT = "    "
 LONG = 200  # statements from which on the main function comes in parts
@@ -124,178 +116,6 @@ def _with_own_lines(text: str, name: str) -> str:
     return "\n".join(f'#line {k + 2} "{name}.c"' if line == OWN_LINES else line for k, line in enumerate(lines))
 
 
-def comment(text: str) -> str:
-    """A C comment of one or more lines, of any text: nothing in it ends the comment, is a trigraph or no plain ASCII.
-    """
-    text = text.replace("\N{HORIZONTAL ELLIPSIS}", "...")
-    safe = "".join(c if c == "\n" or (c.isprintable() and c.isascii()) else _escaped(c) for c in text)
-    safe = re.sub(r"\?(?=\?)", "? ", safe.replace("*/", "* /").replace("/*", "/ *"))
-    lines = [line.rstrip(" \\") for line in safe.split("\n")]
-    return "\n".join(["/* " + lines[0], *(f"   {line}".rstrip() for line in lines[1:])]) + " */"
-
-
-def _string(text: str) -> str:
-    """A C string constant of any text, by its UTF-8 bytes."""
-    plain = (
-        set(map(ord, " !#$%&'()*+,-./:;<=>@[]^_{|}~")) | set(range(48, 58)) | set(range(65, 91)) | set(range(97, 123))
-    )
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
-
-
-def _escaped(character: str) -> str:
-    return " " if character == "\t" else f"<U+{ord(character):04X}>"
-
-
-# -- expressions
-
-
-def expression(e: ir.Expr) -> str:
-    """An expression in C."""
-    return _expr(e)[0]
-
-
-def _expr(e: ir.Expr) -> tuple[str, int]:
-    """The text of an expression and how tightly it binds."""
-    match e:
-        case ir.Literal(dtype, value):
-            text = literal(dtype, value)
-            return text, UNARY if text.startswith("-") else POSTFIX
-        case ir.Var(_, name):
-            return name, POSTFIX
-        case ir.Load(dtype, buffer, offset):
-            element = f"{buffer.name}[{expression(offset)}]"
-            return (f"{element} != 0", EQUALITY) if dtype == "bool" else (element, POSTFIX)
-        case ir.Cast(dtype, arg):
-            return _cast(dtype, arg)
-        case ir.Select(_, condition, then, otherwise):
-            test, first = _inside(condition, CONDITIONAL + 1), _inside(then, CONDITIONAL + 1)
-            return f"{test} ? {first} : {_inside(otherwise, CONDITIONAL)}", CONDITIONAL
-        case ir.Operation():
-            return _operation(e)
-    raise TypeError(f"{type(e).__name__} should have been lowered before printing")
-
-
-def _inside(e: ir.Expr, tightest: int) -> str:
-    """An expression as a part of another that binds its parts so tightly."""
-    text, precedence = _expr(e)
-    return f"({text})" if precedence < tightest else text
-
-
-def _operation(e: ir.Operation) -> tuple[str, int]:
-    ctype = c_type(e.dtype)
-    match _spelled(e):
-        case Infix(symbol, precedence, operands, promotes):
-            left, right = e.args
-            first = f"({ctype.name}){_inside(left, UNARY)}" if _is_int(e) else _inside(left, operands)
-            if first.startswith("!"):
-                first = f"({first})"  # gcc warns of `!a | (b & c)`
-            text = f"{first} {symbol} {_inside(right, max(operands, precedence + 1))}"
-            return (f"({ctype.name})({text})", UNARY) if promotes else (text, precedence)
-        case Prefix("!") if isinstance(e.args[0], ir.Load):
-            return expression(e.args[0]).removesuffix("!= 0") + "== 0", EQUALITY
-        case Prefix(symbol, promotes):
-            inner = f"({ctype.name})" * _is_int(e) + _inside(e.args[0], UNARY)
-            text = f"{symbol}({inner})" if inner.startswith(symbol) else f"{symbol}{inner}"
-            return (f"({ctype.name})({text})", UNARY) if promotes else (text, UNARY)
-        case Function(name):
-            return f"{name}({', '.join(_inside(a, ASSIGNMENT) for a in e.args)})", POSTFIX
-    raise TypeError(f"no way to write {e.name}")
-
-
-def _spelled(e: ir.Operation) -> Spelling:
-    """How an operation is written: as the table says, but by a function where compilers would have a warning for it."""
-    dtype = e.args[0].dtype
-    spelled = spelling(e.name, dtype)
-    t, name = c_type(dtype), f"sg_{e.name}_{c_type(dtype).suffix}"
-    match spelled:
-        case Infix(symbol, precedence) if t.kind != "f" and precedence in (RELATION, EQUALITY):
-            if not _is_plain_comparison(e, is_equality=precedence == EQUALITY):
-                text = f"static inline bool {name}({t.name} a, {t.name} b)\n{{\n    return a {symbol} b;\n}}"
-                return Function(name, text)
-        case Prefix("~") if isinstance(e.args[0], ir.Cast):
-            return Function(name, f"static inline {t.name} {name}({t.name} a)\n{{\n    return ({t.name})~a;\n}}")
-    return spelled
-
-
-def _is_plain_comparison(e: ir.Operation, is_equality: bool) -> bool:
-    """Whether compilers do not see the answer of a comparison of integers or bools, nor think that they do."""
-    left, right = e.args
-    if c_type(left.dtype).kind == "b":
-        return is_equality and left != right and not isinstance(left, ir.Literal) and not isinstance(right, ir.Literal)
-    if is_equality and isinstance(left, (ir.Var, ir.Load)) and isinstance(right, ir.Literal):
-        return True
-    return not _have_same_parts(left, right) and _is_plain_operand(left, right) and _is_plain_operand(right, left)
-
-
-def _have_same_parts(left: ir.Expr, right: ir.Expr) -> bool:
-    """Whether two expressions may be equal but for the order of operands."""
-    mine, others = ({part for part in walk(e) if not isinstance(part, ir.Operation)} for e in (left, right))
-    return mine == others
-
-
-def _is_plain_operand(e: ir.Expr, other: ir.Expr) -> bool:
-    match e:
-        case ir.Literal(dtype, value):
-            return _is_inside(value, dtype)
-        case ir.Cast(dtype, arg):
-            source, target = c_type(arg.dtype), c_type(dtype)
-            is_wider = source.kind == target.kind == "i" and source.bytes < target.bytes
-            is_seen = isinstance(other, ir.Literal) and not _is_inside(other.value, arg.dtype)
-            return is_wider and not is_seen and isinstance(arg, (ir.Var, ir.Load))
-        case ir.Operation("int32" | "int64", "add" | "sub" | "mul", args):
-            return all(_is_plain_operand(arg, other) for arg in args)
-        case ir.Operation():
-            return isinstance(_spelled(e), Function)
-    return isinstance(e, (ir.Var, ir.Load))
-
-
-def _is_inside(value: bool | int | float, dtype: str) -> bool:
-    """Whether an integer lies between the lowest and the highest of a dtype."""
-    if c_type(dtype).kind not in "iu":
-        return False
-    lowest, highest = identity("maximum", dtype).value, identity("minimum", dtype).value
-    return lowest < value < highest
-
-
-def _is_int(e: ir.Operation) -> bool:
-    """Whether C would compute in int where the dtype is unsigned or wider, since all operands are constants."""
-    return e.dtype in ("uint32", "int64", "uint64") and all(map(_is_int_constant, e.args))
-
-
-def _is_int_constant(e: ir.Expr) -> bool:
-    match e:
-        case ir.Literal(dtype, value):
-            return literal(dtype, value).lstrip("-").isdigit()
-        case ir.Select(_, _, then, otherwise):
-            return _is_int_constant(then) and _is_int_constant(otherwise)
-    return False
-
-
-def _cast(dtype: str, arg: ir.Expr) -> tuple[str, int]:
-    if arg.dtype == dtype:
-        return _expr(arg)
-    target = c_type(dtype)
-    if target.kind == "b":
-        return _operation(_is_nonzero(arg))
-    if _truncates(dtype, arg):
-        return f"{conversion(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
-    if arg.dtype == "bool" and target.kind == "f" and not isinstance(arg, (ir.Literal, ir.Load)):
-        # gcc 12 vectorizes no other conversion of a bool variable
-        text = f"{_inside(arg, CONDITIONAL + 1)} ? {literal(dtype, 1)} : {literal(dtype, 0)}"
-        return text, CONDITIONAL
-    return f"({target.name}){_inside(arg, UNARY)}", UNARY
-
-
-def _is_nonzero(e: ir.Expr) -> ir.Operation:
-    """What a number is as a bool."""
-    return ir.Operation("bool", "neq", (e, ir.Literal(e.dtype, 0)))
-
-
-def _truncates(dtype: str, arg: ir.Expr) -> bool:
-    """Whether a cast is from float to integer."""
-    return c_type(arg.dtype).kind == "f" and c_type(dtype).kind in "iu"
-
-
 # -- statements
 
 
@@ -315,15 +135,15 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 if simd:
                     yield f"{pad}SG_LANES(omp simd{''.join(f' reduction({op}:{v.name})' for op, v in sums)})"
                 i, by = index.name, f"++{index.name}" if step == 1 else f"{index.name} += {step}"
-                yield f"{pad}for (int64_t {i} = {expression(start)}; {i} < {_inside(extent, ADDITION)}; {by}) {{"
+                yield f"{pad}for (int64_t {i} = {expression(start)}; {i} < {inside(extent, ADDITION)}; {by}) {{"
                 yield from _lines(inner, depth + 1)
                 yield f"{pad}}}"
             case ir.Runs():
                 yield from _runs(stmt, depth)
             case ir.InBlocks(extent, work, call, rest):
-                count = f"sg_blocks({_inside(extent, ASSIGNMENT)}, {_inside(work, ASSIGNMENT)})"
+                count = f"sg_blocks({inside(extent, ASSIGNMENT)}, {inside(work, ASSIGNMENT)})"
                 yield f"{pad}const int64_t blocks = {count};"
-                head = f"{pad}SG_IN_BLOCKS({_inside(extent, ASSIGNMENT)}, {call.name}("
+                head = f"{pad}SG_IN_BLOCKS({inside(extent, ASSIGNMENT)}, {call.name}("
                 yield from _wrapped(head, [_argument(a) for a in call.args], "))")
                 yield from _lines(rest, depth)
             case ir.If(condition, (ir.Fail(code),), ()):
@@ -343,7 +163,7 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Place(buffer, base, offset):
                 yield f"{pad}{_declared(buffer)} = {_address(buffer, base, offset)};"
             case ir.Copy(target, source, count):
-                size = f"(size_t){_inside(count, UNARY)} * sizeof *{target.buffer.name}"
+                size = f"(size_t){inside(count, UNARY)} * sizeof *{target.buffer.name}"
                 yield f"{pad}memcpy({_argument(target)}, {_argument(source)}, {size});"
             case ir.Timed(clock, inner):
                 yield f"{pad}{{"
@@ -354,7 +174,7 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Fail(code):
                 yield f"{pad}return {code};"
             case ir.SourceLine(filename, line):
-                yield f"#line {line} {_string(filename)}"
+                yield f"#line {line} {string(filename)}"
             case ir.Comment(text):
                 yield from (pad + line for line in comment(text).splitlines())
             case _:
@@ -369,14 +189,14 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
     if isinstance(loop.extent, ir.Literal) and loop.extent.value <= length and streamed is None:
         yield from _lines((*runs.before, loop, *runs.after), depth)
         return
-    pad, last, step = INDENT * depth, _inside(loop.extent, ADDITION), str(length)
+    pad, last, step = INDENT * depth, inside(loop.extent, ADDITION), str(length)
+    start, large = f"int64_t run = {expression(loop.start)}", ""
     if streamed is not None:
-        count, bytes = _inside(streamed.count, MULTIPLICATION), itemsize(streamed.buffer.dtype)
-        yield f"{pad}const bool sg_large = sg_is_large({count} * {bytes});"
+        count, bytes = inside(streamed.count, MULTIPLICATION), itemsize(streamed.buffer.dtype)
+        large = f"sg_is_large({count} * {bytes})"
         if not runs.before:
-            step = "sg_run"
-            yield f"{pad}const int64_t sg_run = sg_large ? {length} : {count};"
-    yield f"{pad}for (int64_t run = {expression(loop.start)}; run < {last}; run += {step}) {{"
+            start, step = f"{start}, sg_run = {large} ? {length} : {count}", "sg_run"
+    yield f"{pad}for ({start}; run < {last}; run += {step}) {{"
     yield f"{pad}{INDENT}const int64_t end = {last} - run < {step} ? {last} : run + {step};"
     one = replace(loop, start=_RUN, extent=_END)
     for load in runs.ahead:
@@ -390,6 +210,7 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
         near = replace(store, buffer=to, offset=ir.Operation(ir.INDEX, "sub", (loop.index, _RUN)))
         one = replace(one, body=tuple(near if s is store else s for s in loop.body))
         yield f"{pad}{INDENT}{_element(to)} sg_row[{length}];"
+        yield f"{pad}{INDENT}const bool sg_large = {large};"
         yield f"{pad}{INDENT}{_declared(to)} = sg_large ? sg_row : {place};"
         yield from _lines((*runs.before, one, *runs.after), depth + 1)
         yield f"{pad}{INDENT}if (sg_large)"
@@ -410,22 +231,22 @@ def _update(place: str, old: ir.Expr, value: ir.Expr) -> str:
     """An assignment, written `+=` where the new value is the old one plus something."""
     match value:
         case ir.Operation(dtype, name, (left, right)) if left == old and name in _UPDATES and c_type(dtype).kind != "b":
-            return f"{place} {_UPDATES[name]} {_inside(right, ASSIGNMENT)}"
-    return f"{place} = {_inside(value, ASSIGNMENT)}"
+            return f"{place} {_UPDATES[name]} {inside(right, ASSIGNMENT)}"
+    return f"{place} = {inside(value, ASSIGNMENT)}"
 
 
 def _argument(a: ir.Expr | ir.Pointer) -> str:
     if not isinstance(a, ir.Pointer):
-        return _inside(a, COMMA + 1)
-    return a.buffer.name if a.offset == ir.index(0) else f"{a.buffer.name} + {_inside(a.offset, ADDITION)}"
+        return inside(a, COMMA + 1)
+    return a.buffer.name if a.offset == ir.index(0) else f"{a.buffer.name} + {inside(a.offset, ADDITION)}"
 
 
 def _address(buffer: ir.Buffer, base: str, offset: ir.Expr) -> str:
     """Where an array stands: in the workspace at a number of bytes, or in another array at a number of elements."""
     if base == "workspace":
-        place = "workspace" if offset == ir.index(0) else f"(char *)workspace + {_inside(offset, ADDITION)}"
+        place = "workspace" if offset == ir.index(0) else f"(char *)workspace + {inside(offset, ADDITION)}"
         return place if offset == ir.index(0) else f"({_element(buffer)} *)({place})"
-    return base if offset == ir.index(0) else f"{base} + {_inside(offset, ADDITION)}"
+    return base if offset == ir.index(0) else f"{base} + {inside(offset, ADDITION)}"
 
 
 def _declared(buffer: ir.Buffer, restrict: bool = False) -> str:
@@ -586,11 +407,11 @@ def _helpers(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:
 
     for body in bodies:
         for e in expressions(body):
-            if isinstance(e, ir.Cast) and _truncates(e.dtype, e.arg):
+            if isinstance(e, ir.Cast) and truncates(e.dtype, e.arg):
                 need(conversion(e.arg.dtype, e.dtype))
             elif isinstance(e, ir.Cast) and e.dtype == "bool" != e.arg.dtype:
-                e = _is_nonzero(e.arg)
-            if isinstance(e, ir.Operation) and isinstance(spelled := _spelled(e), Function):
+                e = is_nonzero(e.arg)
+            if isinstance(e, ir.Operation) and isinstance(spelled := spelled_as(e), Function):
                 need(spelled)
     return [f.source.strip() for f in needed.values()]
 

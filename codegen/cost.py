@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from codegen import ir
-from codegen.c_printer import expression
+from codegen.c_expressions import expression
 from codegen.dtypes import itemsize
 from codegen.visit import operands, rebuild, statements, walk
 

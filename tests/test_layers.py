@@ -27,6 +27,7 @@ codegen/threads
 codegen/streams
 codegen/runtime
 codegen/verify
+codegen/c_expressions
 codegen/c_printer
 codegen/cost
 codegen/toolchain

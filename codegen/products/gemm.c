@@ -15,15 +15,11 @@
 
    If all rows are one block, as in small batches, each panel is a group of its own, and done with at once. */
 
-/* c = beta c + alpha a b, of `rows` rows and `vectors` vectors: a and b are packed, `depth` terms deep. */
-INLINE void OF_REAL(tile_)(const int rows, const int vectors, ptrdiff_t depth, REAL alpha, const REAL *restrict a,
-                           const REAL *restrict b, REAL beta, REAL *restrict c, ptrdiff_t c_row)
+/* sum += a b for `rows` rows and `vectors` vectors: of a and b, which are packed, so many terms. */
+INLINE void OF_REAL(add_)(const int rows, const int vectors, ptrdiff_t terms, const REAL *restrict a,
+                          const REAL *restrict b, VECTOR (*restrict sum)[2])
 {
-    VECTOR sum[ROWS][2];
-    UNROLL
-    for (int i = 0; i < rows; ++i)
-        sum[i][0] = sum[i][1] = (VECTOR){0};
-    for (ptrdiff_t p = 0; p < depth; ++p, a += rows, b += vectors * LANES) {
+    for (ptrdiff_t p = 0; p < terms; ++p, a += rows, b += vectors * LANES) {
         const VECTOR left = *(const VECTOR *)b, right = *(const VECTOR *)(b + (vectors - 1) * LANES);
         UNROLL
         for (int i = 0; i < rows; ++i) {
@@ -32,6 +28,24 @@ INLINE void OF_REAL(tile_)(const int rows, const int vectors, ptrdiff_t depth, R
                 sum[i][1] += a[i] * right;
         }
     }
+}
+
+/* c = beta c + alpha a b for a tile of `rows` rows and `vectors` vectors, a and b being packed, `depth` terms deep. */
+INLINE void OF_REAL(tile_)(const int rows, const int vectors, ptrdiff_t depth, REAL alpha, const REAL *a, const REAL *b,
+                           REAL beta, REAL *c, ptrdiff_t c_row)
+{
+    enum { STEP = 4 };
+    VECTOR sum[ROWS][2];
+    UNROLL
+    for (int i = 0; i < rows; ++i)
+        sum[i][0] = sum[i][1] = (VECTOR){0};
+    ptrdiff_t p = 0;
+    for (ptrdiff_t i = 0; i < rows && p + STEP <= depth; ++i, p += STEP) { /* the rows of c on their way meanwhile */
+        __builtin_prefetch(c + i * c_row, 1, 2);
+        __builtin_prefetch(c + i * c_row + vectors * LANES - 1, 1, 2);
+        OF_REAL(add_)(rows, vectors, STEP, a + p * rows, b + p * vectors * LANES, sum);
+    }
+    OF_REAL(add_)(rows, vectors, depth - p, a + p * rows, b + p * vectors * LANES, sum);
     UNROLL
     for (int i = 0; i < rows; ++i, c += c_row) {
         UNROLL

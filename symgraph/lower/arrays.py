@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen import ir
-from codegen.c_printer import expression
+from codegen.c_expressions import expression
 from codegen.dtypes import itemsize
 from codegen.threads import MOST_BLOCKS
 from symgraph.graph.node import Variable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from codegen.c_printer import expression
+from codegen.c_expressions import expression
 from codegen.cost import Polynomial, polynomial
 from symgraph.graph.node import Variable
 from symgraph.lower.buffers import Layout

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from codegen import ir
-from codegen.c_printer import comment
+from codegen.c_expressions import comment
 from codegen.visit import statements
 from symgraph.graph.node import Variable
 from symgraph.lower.program import Lowered

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from codegen import ir
-from codegen.c_printer import comment, expression, print_program
+from codegen.c_expressions import comment, expression
+from codegen.c_printer import print_program
 from codegen.dtypes import C_TYPES, c_type
 from codegen.operations import OPERATIONS, Infix, Prefix, dtypes, spelling
 from codegen.visit import buffers, walk

@@ -240,11 +240,10 @@ SG_UNROLLED
 SG_KERNEL void compute(const double *restrict t, const double *restrict gain, double *restrict output_1, int64_t x_1,
                        int64_t first, int64_t last, int64_t n)
 {
-    const bool sg_large = sg_is_large(x_1 * 8);
-    const int64_t sg_run = sg_large ? 512 : x_1;
-    for (int64_t run = first; run < last; run += sg_run) {
+    for (int64_t run = first, sg_run = sg_is_large(x_1 * 8) ? 512 : x_1; run < last; run += sg_run) {
         const int64_t end = last - run < sg_run ? last : run + sg_run;
         double sg_row[512];
+        const bool sg_large = sg_is_large(x_1 * 8);
         double *sg_to = sg_large ? sg_row : output_1 + run;
         SG_LANES(omp simd)
         for (int64_t i = run; i < end; ++i) {

@@ -255,3 +255,19 @@ def test_what_has_just_been_written_is_not_read_from_memory(lowered):
     (step,) = lowered([x], [p]).steps
     assert str(step.cost.read) == "8*x_0*x_1" == str(step.cost.written)
 
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1 << 11, 1 << 11)])
+def test_several_large_results_of_one_row(shape):
+    """Each is written past the caches where it is large, by a loop of its own within the row."""
+    z, g = T.fmatrices("z", "g")
+    u = (z - z.mean(axis=1, keepdims=True)) / T.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
+    f = sg.function([z, g], [u, sg.grad((u * g).sum(), z)])
+    assert f.c_source.count("sg_stream(") >= 2
+    Z, G = rng.normal(size=(2, *shape)).astype("float32")
+    centered = Z - Z.mean(axis=1, keepdims=True, dtype="float64")
+    scale = 1 / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-5)
+    U = centered * scale
+    slope = (G - G.mean(axis=1, keepdims=True, dtype="float64") - U * (G * U).mean(axis=1, keepdims=True)) * scale
+    for found, expected in zip(f(Z, G), (U, slope), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
