@@ -86,18 +86,16 @@ static inline ptrdiff_t share(ptrdiff_t all, ptrdiff_t parts, ptrdiff_t part)
 
 /* What gemm packs, for each thread. A panel, two vectors wide, takes the larger part of a first-level cache, a block of
    rows half of a small second-level one. */
-#define DEPTH_float 256 /* terms of a sum that are added up at once */
-#define DEPTH_double 192
-#define DEPTH OF_REAL(DEPTH_)
 #define GROUP (PANELS_BYTES / (ptrdiff_t)sizeof(REAL) / DEPTH / WIDTH * WIDTH) /* columns of the panels */
 enum {
+    DEPTH = 256,              /* terms of a sum that are added up at once */
     FEW = (ROWS + 2) / 4 * 2, /* rows of the smallest tile */
     TILES = 280 / ROWS,       /* of a block */
     PANELS_BYTES = 1 << 20    /* of panels that are kept while several blocks of rows meet them */
 };
 static _Thread_local _Alignas(VECTOR_BYTES) union {
-    float as_float[TILES * ROWS * DEPTH_float + LANES_float];
-    double as_double[TILES * ROWS * DEPTH_double + LANES_double];
+    float as_float[TILES * ROWS * DEPTH + LANES_float];
+    double as_double[TILES * ROWS * DEPTH + LANES_double];
 } block_of_thread;
 static _Thread_local _Alignas(VECTOR_BYTES) union {
     float as_float[PANELS_BYTES / sizeof(float)];
