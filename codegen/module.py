@@ -11,6 +11,7 @@ import _cffi_backend  # not cffi, for the reason that blas.py gives
 from codegen.blas import FUNCTIONS, Blas
 from codegen.cache import Cache
 from codegen.errors import CacheRefused
+from codegen.private_blas import PrivateBlas
 from codegen.threads import cell, short_spin
 from codegen.toolchain import Toolchain
 
@@ -36,6 +37,7 @@ class Module:
         run: `int NAME(void *const *arrays, const int64_t *sizes, void *workspace)`
         library_path: the shared library
         source_path: the C it was made from
+        handover: gives it the BLAS it calls; None for one that calls none
     """
 
     name: str
@@ -45,10 +47,16 @@ class Module:
     run: Callable[[Any, Any, Any], int]
     library_path: Path
     source_path: Path
+    handover: "Handover | None" = None
+
+    def has_blas(self, wait: bool = False) -> bool:
+        """Whether it has the BLAS that it calls, if any; `wait` until that is ready. Before, loops do all products."""
+        return self.handover is None or self.handover(wait)
 
     @property
     def run_address(self) -> int:
-        """Where `run` is in memory."""
+        """Where `run` is in memory; waits for the BLAS, for nobody else would."""
+        self.has_blas(wait=True)
         return int(self.ffi.cast("intptr_t", self.run))
 
     @property
@@ -64,6 +72,29 @@ class Module:
             raise ValueError(f"the C of {self.name} has no clocks: {error}") from error
 
 
+class Handover:
+    """Gives a unit the BLAS that it calls, once that is ready."""
+
+    def __init__(self, receive: Callable[[Any], None], blas: PrivateBlas):
+        """`receive` is the unit's NAME_blas."""
+        self._receive = receive
+        self._blas: PrivateBlas | None = blas
+
+    def __call__(self, wait: bool) -> bool:
+        """Whether it has been done; `wait` until it has."""
+        if self._blas is not None and (wait or self._blas.is_ready()):
+            hand_over(self._receive, self._blas())
+            self._blas = None
+        return self._blas is None
+
+
+def hand_over(receive: Callable[[Any], None], blas: Blas | None) -> None:
+    """Call a unit's NAME_blas, if there is a BLAS."""
+    if blas is not None:
+        addresses = [*(blas.addresses[function] for function in FUNCTIONS), blas.serial + blas.any_borders]
+        receive(_FFI.new(_FUNCTIONS, [_FFI.cast("void *", address) for address in addresses]))
+
+
 def address(array: Any) -> int:
     """Where the memory of a contiguous array starts."""
     return int(_FFI.cast("intptr_t", _FFI.from_buffer(array)))
@@ -71,7 +102,7 @@ def address(array: Any) -> int:
 
 def load(
     c_text: str, *, name: str, uses_blas: bool, toolchain: Toolchain, cache: Cache, blas: Blas | None,
-    private: Callable[[], Blas | None] | None = None,
+    private: PrivateBlas | None = None,
 ) -> Module:  # fmt: skip
     """Compile the C of one function, or take it from the cache, and load it.
 
@@ -80,8 +111,7 @@ def load(
         name: NAME, a C identifier in ASCII
         uses_blas: the C calls BLAS where it is given one; it sees SG_BLAS_INT, the type of its integers
         blas: given to the C if it `uses_blas`; None: none is, and the C does without
-        private: gives the one to use instead, which may be made ready while the C is compiled; its integers are those
-            of `blas`, or of 64 bits
+        private: the one to use instead, which may not be ready yet; its integers are those of `blas`, or of 64 bits
 
     Raises:
         CompileError, NoCompiler, CacheRefused: as `Cache.build`; CacheRefused also if the system will not load
@@ -99,13 +129,12 @@ def load(
     try:
         plan = library.load_function(_PLAN, f"{name}_plan")
         run = library.load_function(_RUN, name)
-        given = private() if uses_blas and private is not None else blas
-        if uses_blas and given is not None:
-            addresses = [*(given.addresses[function] for function in FUNCTIONS), given.serial + given.any_borders]
-            pointers = [_FFI.cast("void *", address) for address in addresses]
-            library.load_function(_BLAS, f"{name}_blas")(_FFI.new(_FUNCTIONS, pointers))
+        receive = library.load_function(_BLAS, f"{name}_blas") if uses_blas else None
     except AttributeError as error:
         raise ValueError(f"the C of {name} lacks an entry point: {error}") from error
     with suppress(AttributeError):  # it has no use for threads
         library.load_function(_THREADS, f"{name}_threads")(cell())
-    return Module(name, _FFI, library, plan, run, path, path.with_suffix(".c"))
+    handover = Handover(receive, private) if receive is not None and private is not None else None
+    if receive is not None and private is None:
+        hand_over(receive, blas)
+    return Module(name, _FFI, library, plan, run, path, path.with_suffix(".c"), handover)

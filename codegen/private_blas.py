@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -94,30 +94,36 @@ class _Known:
     changed: int = 0
 
 
-def private_blas(blas: Blas | None, own: OwnBlas) -> Callable[[], Blas | None]:
-    """A way to get at the best BLAS for us alone, whose results then stay on the thread that calls.
+class PrivateBlas:
+    """The best BLAS for us alone, whose results then stay on the thread that calls; it may still be made ready.
 
     That is `own` or a copy of `blas`, the one that was found, in the cache of `own`; `blas` itself if that is the
-    fastest but no OpenBLAS, or if it cannot be copied. The first time on a machine it is made ready meanwhile.
+    fastest but no OpenBLAS, or if it cannot be copied. The first time on a machine takes about a second.
     """
-    found: list[Blas | None] = []
 
-    def prepare() -> None:
-        with suppress(OSError, CacheRefused, CompileError, NoCompiler):
-            found.append(_prepared(blas, own))
+    def __init__(self, blas: Blas | None, own: OwnBlas):
+        self._found: list[Blas | None] = []
+        self._instead = blas
 
-    worker = threading.Thread(target=prepare, name="symgraph-blas", daemon=True)
-    worker.start()
+        def prepare() -> None:
+            with suppress(OSError, CacheRefused, CompileError, NoCompiler):
+                self._found.append(_prepared(blas, own))
 
-    def ready() -> Blas | None:
-        worker.join()
-        return found[0] if found else blas
+        self._worker = threading.Thread(target=prepare, name="symgraph-blas")
+        self._worker.start()
 
-    return ready
+    def is_ready(self) -> bool:
+        """Whether it can be had at once."""
+        return not self._worker.is_alive()
+
+    def __call__(self) -> Blas | None:
+        """It, once it is ready."""
+        self._worker.join()
+        return self._found[0] if self._found else self._instead
 
 
 def measured(blas: Blas, own: OwnBlas) -> tuple[Kernels, ...]:
-    """The choices that `private_blas` compared on this machine, the best first; empty before it has."""
+    """The choices that `PrivateBlas` compared on this machine, the best first; empty before it has."""
     known = _remembered(_memory(blas, own))
     return known.kernels if known is not None else ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from codegen.errors import CacheRefused, NoCompiler
 from codegen.machine import Machine, measure
 from codegen.module import Module, load
 from codegen.own_blas import OwnBlas
-from codegen.private_blas import private_blas
+from codegen.private_blas import PrivateBlas
 from codegen.toolchain import Toolchain, find_toolchain
 from codegen.verify import verify
 from symgraph.collector import collector_paused
@@ -259,9 +259,9 @@ def own_blas(toolchain: Toolchain, place: Cache) -> OwnBlas:
 
 
 @cache
-def default_private_blas(toolchain: Toolchain, place: Cache) -> Callable[[], Blas | None]:
-    """Waits for the BLAS that compiled functions call, which is made ready from the first call on."""
-    return private_blas(default_blas(), own_blas(toolchain, place))
+def default_private_blas(toolchain: Toolchain, place: Cache) -> PrivateBlas:
+    """The BLAS that compiled functions call, which is made ready from the first time on that it is asked for."""
+    return PrivateBlas(default_blas(), own_blas(toolchain, place))
 
 
 @cache

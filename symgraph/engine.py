@@ -120,6 +120,11 @@ class PythonEngine:
     def sizes(self) -> list[int]:
         return list(self._last_sizes)
 
+    def planned(self, arrays: Sequence[np.ndarray]) -> list[int] | None:
+        """The sizes of a call; None where the plan refuses."""
+        plan = self._planned(arrays)
+        return plan if plan is None else list(plan[0])
+
     @property
     def workspace_bytes(self) -> int:
         return self._workspace.nbytes

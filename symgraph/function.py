@@ -205,6 +205,8 @@ class Function:
         if extension is None:
             return
         first = self._variants[0].launcher
+        if not first.module.has_blas(wait):
+            return
         self._quick, self._quick_for = None, (first, self._guard)
         for variant in self._variants:
             variant.launcher.use(extension)
@@ -430,6 +432,7 @@ class Function:
         program = launcher.lowered.program
         text = plain_text(launcher.lowered, natural, signature or natural)
         module = self._compiler.load(launcher.c_source + text, program.name, program.uses_blas)
+        module.has_blas(wait=True)
         return plain_function(module, signature or natural)
 
     def profile(self) -> Profile:

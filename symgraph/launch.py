@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from codegen.module import Module, address
+from codegen.runtime import SMALL
 from symgraph.engine import Engine, PythonEngine, Shapes, check_shapes, make_program
 from symgraph.graph.node import SharedVariable, Variable
 from symgraph.graph.types import Shape
@@ -67,6 +68,8 @@ class Launcher:
             shapes = self.engine.shapes(completed)
             if shapes is not None:
                 check_shapes(out, shapes)
+        if not self.module.has_blas():
+            self.module.has_blas(wait=self._has_large_products(completed))
         results = self.engine.run(completed, out)
         self.entered = results is False
         return None if results is False else results
@@ -84,7 +87,9 @@ class Launcher:
         """From now on, run by the extension module."""
         for launcher in self._before:
             launcher.use(extension)
-        program = make_program(extension, self.lowered, self.module, self.stands_for) if self.program is None else None
+        if self.program is not None or not self.module.has_blas():
+            return
+        program = make_program(extension, self.lowered, self.module, self.stands_for)
         if program is not None:
             self._calls_before = self.engine.calls
             self.engine = self.program = program
@@ -134,6 +139,17 @@ class Launcher:
         for launcher in self._before:
             launcher.free()
         self.engine.free()
+
+    def _has_large_products(self, arrays: Sequence[np.ndarray]) -> bool:
+        """Whether a call does products that are for a BLAS, if it passes the entry checks."""
+        assert isinstance(self.engine, PythonEngine)  # as long as there is no BLAS
+        planned = self.engine.planned(arrays)
+        if planned is None:
+            return False
+        program = self.lowered.program
+        sizes = dict(zip([v.name for v in (*program.given, *program.derived)], planned, strict=True))
+        operations = [step.cost.operations for step in self.lowered.steps if step.kind != "nest"]
+        return any(not (n.names <= sizes.keys()) or n(sizes) >= 2 * SMALL for n in operations)
 
     def _completed(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray] | None:
         """The arrays, and the lengths that earlier programs compute; None where a check of those fails."""

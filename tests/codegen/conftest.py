@@ -36,7 +36,7 @@ def run(tmp_path_factory):
     @functools.cache
     def library(which):
         if which == "best":
-            return private_blas.private_blas(found, own)()
+            return private_blas.PrivateBlas(found, own)()
         if which == "own":
             return own.open()
         if found is None or not found.is_openblas:

@@ -15,7 +15,7 @@ from codegen.blas import Blas, find_blas
 from codegen.cache import Cache
 from codegen.errors import CompileError, NoCompiler
 from codegen.own_blas import NAME, OwnBlas
-from codegen.private_blas import Kernels, measured, private_blas
+from codegen.private_blas import Kernels, PrivateBlas, measured
 from codegen.toolchain import find_toolchain
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def multiply(blas, a, b):
 
 
 def test_it_is_another_library_that_computes_the_same(blas, own, other_is_best):
-    ours = private_blas(blas, own)()
+    ours = PrivateBlas(blas, own)()
     assert ours.serial and ours.path == blas.path and ours.integer == blas.integer
     assert not set(ours.addresses.values()) & set(blas.addresses.values())
     rng = np.random.default_rng(0)
@@ -82,20 +82,20 @@ def test_it_is_another_library_that_computes_the_same(blas, own, other_is_best):
 def test_choices_are_measured_once_and_the_best_is_taken(blas, own, monkeypatch):
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     assert measured(blas, own) == ()
-    ours = private_blas(blas, own)()
+    ours = PrivateBlas(blas, own)()
     kernels = measured(blas, own)
     assert len(kernels) >= 2 and list(kernels) == sorted(kernels, key=lambda k: -k.rate)
     assert all(1e7 < k.single < 1e14 and 1e7 < k.double < 1e14 and k.name for k in kernels)
     assert [k.name for k in kernels if k.own] == [NAME]
     assert (ours.name == NAME) == kernels[0].own
     monkeypatch.setattr(module, "_compared", None)
-    assert private_blas(blas, own)().serial
+    assert PrivateBlas(blas, own)().serial
 
 
 def test_our_own_is_taken_where_it_is_the_best_and_nothing_is_copied(blas, own, monkeypatch):
     monkeypatch.setattr(module, "_compared", lambda blas, own: [Kernels(True, "", NAME, 2.0, 1.0)])
     for _ in range(2):
-        ours = private_blas(blas, own)()
+        ours = PrivateBlas(blas, own)()
         assert ours.name == NAME and ours.serial and ours.any_borders and not files(own.cache, ".so")
         a, b = np.eye(70), np.arange(70.0 * 90).reshape(70, 90)
         np.testing.assert_array_equal(multiply(ours, a, b), b)
@@ -106,7 +106,7 @@ def test_what_is_remembered_is_asked_for_while_the_copy_is_loaded_and_not_after(
         pytest.skip("this library has one kind of kernels")
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     monkeypatch.setattr(module, "_compared", lambda blas, own: [Kernels(False, "NEHALEM", "Nehalem", 2.0, 1.0)])
-    assert "Nehalem" in private_blas(blas, own)().name
+    assert "Nehalem" in PrivateBlas(blas, own)().name
     echo = [sys.executable, "-c", "import os; print([k for k in os.environ if k.startswith('OPENBLAS_CORE')])"]
     assert subprocess.run(echo, capture_output=True, text=True, check=True).stdout == "[]\n"
     assert "OPENBLAS_CORETYPE" not in os.environ
@@ -129,20 +129,20 @@ def test_the_user_chooses_kernels(blas, own, monkeypatch):
     lambda copy, memory: memory.write_text(json.dumps({"kernels": [1], "size": 1, "changed": 1, "source": ""})),
 ])  # fmt: skip
 def test_a_copy_that_is_not_as_it_was_made_is_made_anew(blas, own, other_is_best, damage):
-    private_blas(blas, own)()
+    PrivateBlas(blas, own)()
     (copy,), (memory,) = files(own.cache, ".so"), files(own.cache, ".json")
     damage(copy, memory)
-    assert private_blas(blas, own)().serial
+    assert PrivateBlas(blas, own)().serial
     assert copy.read_bytes() == Path(blas.path).read_bytes() and copy.stat().st_mode & 0o077 == 0
 
 
 def test_a_link_in_place_of_the_copy_is_not_followed(blas, own, other_is_best, tmp_path):
-    private_blas(blas, own)()
+    PrivateBlas(blas, own)()
     (copy,) = files(own.cache, ".so")
     other = tmp_path / "other"
     copy.rename(other)
     copy.symlink_to(other)
-    assert private_blas(blas, own)().serial and not copy.is_symlink()
+    assert PrivateBlas(blas, own)().serial and not copy.is_symlink()
 
 
 def test_copies_of_libraries_that_are_no_more_go(blas, own, other_is_best):
@@ -150,7 +150,7 @@ def test_copies_of_libraries_that_are_no_more_go(blas, own, other_is_best):
     old = cache.directory / "blas-0123.json"
     old.write_text(json.dumps({"kernels": [], "size": 1, "changed": 1, "source": "/nowhere/libopenblas.so"}))
     old.with_suffix(".so").write_bytes(b"old")
-    private_blas(blas, own)()
+    PrivateBlas(blas, own)()
     assert not old.exists() and not old.with_suffix(".so").exists() and len(files(cache, ".so")) == 1
     cache.clear()
     assert not files(cache, "")
@@ -158,31 +158,31 @@ def test_copies_of_libraries_that_are_no_more_go(blas, own, other_is_best):
 
 def test_where_nothing_can_be_measured_or_copied_there_is_still_a_blas(blas, own, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert private_blas(blas, own)().serial and measured(blas, own) == ()
+    assert PrivateBlas(blas, own)().serial and measured(blas, own) == ()
     monkeypatch.setattr(Cache, "install_copy", lambda *_: (_ for _ in ()).throw(OSError("no space")))
     own.cache.clear()
-    assert private_blas(blas, own)() == blas
+    assert PrivateBlas(blas, own)() == blas
 
 
 def test_our_own_serves_where_there_is_no_other(own):
-    ours = private_blas(None, own)()
+    ours = PrivateBlas(None, own)()
     assert ours.name == NAME and ours.integer == own.integer and not files(own.cache, "")
 
 
 def test_where_our_own_cannot_be_built_the_other_serves(blas, own, monkeypatch):
     monkeypatch.setattr(OwnBlas, "build", lambda self: (_ for _ in ()).throw(CompileError(Path(), [], 1, "no vectors")))
-    assert private_blas(None, own)() is None
-    ours = private_blas(blas, own)()
+    assert PrivateBlas(None, own)() is None
+    ours = PrivateBlas(blas, own)()
     assert ours.is_openblas and ours.serial and not any(k.own for k in measured(blas, own))
 
 
 @pytest.mark.parametrize("path", ["/nowhere/libblas.so", "libblas.so.3"])
 def test_a_blas_that_is_no_openblas_is_taken_as_it_is_or_not_at_all(own, monkeypatch, path):
     other = Blas(path, "libblas.so", own.integer, {})
-    assert private_blas(other, own)().name == NAME  # it cannot be measured
+    assert PrivateBlas(other, own)().name == NAME  # it cannot be measured
     own.cache.clear()
     monkeypatch.setattr(module, "_measured", lambda blas, asked="", own=False: Kernels(own, asked, "", 2.0 - own, 1.0))
-    assert private_blas(other, own)() is other and not files(own.cache, ".so")
+    assert PrivateBlas(other, own)() is other and not files(own.cache, ".so")
 
 
 def test_numpy_s_own_keeps_its_settings():
