@@ -70,7 +70,7 @@ def test_show_prints_the_c_and_nothing_else(capsys, script):
 
 @pytest.mark.parametrize("what, expected", [
     ("c", r"\bvoid compute_cost\b"), ("graph", r"\[id A\]"), ("written", r"^sum\(tanh\(x @ W\)\*\*2\)$"),
-    ("latex", r"\\tanh\\left\(x"), ("steps", r"^1\. sg_gemm_f64, call"), ("cost", r"^total +\S"),
+    ("latex", r"\\tanh\\left\(x"), ("steps", r"^2\. sg_gemm_f64, call"), ("cost", r"^total +\S"),
     ("explain", r"^Rules that fired$"),
 ])
 def test_show_what(capsys, script, what, expected):
