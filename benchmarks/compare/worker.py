@@ -108,19 +108,26 @@ def arrays(call: Call, result: Any) -> list[np.ndarray]:
 
 
 def loop(call: Call) -> Any:
-    """A function of the number of calls to the seconds they take, each result dropped before the next call."""
+    """A function of the number of calls to the seconds they take, each result dropped before the next call.
+
+    Where C repeats the work, as many fewer calls are made, at least one, and what they take is scaled.
+    """
     names = [f"a{k}" for k in range(len(call.args))]
     lines = [
         f"def run(count, {', '.join(['f', *names])}):",
         "    start = clock()",
         "    for _ in repeat(None, count):",
         f"        f({', '.join(names)})",
-        f"    return (clock() - start) / {call.repeats}",
-        f"timed = lambda count: run(count, {', '.join(['f', *names])})",
+        "    return clock() - start",
     ]
-    scope = dict(zip(names, call.args), f=call.function, clock=time.perf_counter, repeat=itertools.repeat)
+    scope = {"clock": time.perf_counter, "repeat": itertools.repeat}
     exec("\n".join(lines), scope)
-    return scope["timed"]
+
+    def timed(count: int) -> float:
+        calls = max(1, count // call.repeats)
+        return scope["run"](calls, call.function, *call.args) * count / (calls * call.repeats)
+
+    return timed
 
 
 def verdict(workload: Workload, call: Call, found: list[np.ndarray]) -> str:

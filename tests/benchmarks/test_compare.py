@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -79,9 +80,17 @@ def test_a_wrong_result_is_found(found, fault):
 
 def test_the_timed_loop_makes_the_calls_it_is_told():
     calls = []
-    call = replace(numpy_peer.build(ADD, ""), function=lambda *args: calls.append(args), args=(1, 2), repeats=3)
+    call = replace(numpy_peer.build(ADD, ""), function=lambda *args: calls.append(args), args=(1, 2))
     assert loop(call)(5) >= 0
     assert calls == [(1, 2)] * 5
+
+
+@pytest.mark.parametrize("repeats, made", [(3, 4), (100, 1)])
+def test_what_c_repeats_is_called_less_often(repeats, made):
+    calls = []
+    call = replace(numpy_peer.build(ADD, ""), function=lambda: calls.append(time.sleep(0.001)), args=(), repeats=repeats)
+    assert loop(call)(12) >= 0.001 * made * 12 / (made * repeats)
+    assert len(calls) == made
 
 
 def row(workload=ADD, **times):
