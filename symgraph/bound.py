@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from codegen.module import address
+from symgraph.engine import ALIGNMENT
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import SharedVariable
 from symgraph.graph.types import format_shape
@@ -81,7 +84,7 @@ def bound_outputs(
     """
     dtypes = [x.dtype for x in signature.outputs]
     if out is None:
-        return tuple(np.empty(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=False))
+        return tuple(_aligned(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=False))
     arrays = _listed(signature, out)
     wanted = signature.wanted[: len(dtypes)]
     if len(arrays) != len(wanted):
@@ -98,6 +101,14 @@ def bound_outputs(
             raise ValueError(f"{what} is not contiguous, aligned and writable")
     check_apart(signature, arrays, [*arrays, *taken])
     return tuple(arrays)
+
+
+def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """A new array that begins where a vector may: numpy's begin where stores of whole vectors straddle lines."""
+    count = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(count + ALIGNMENT, np.uint8)
+    start = -address(memory) % ALIGNMENT
+    return memory[start : start + count].view(dtype).reshape(shape)
 
 
 def check_apart(signature: Signature, arrays: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> None:

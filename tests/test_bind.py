@@ -37,6 +37,16 @@ def test_it_follows_the_arrays(make):
     assert outputs[1] == 6
 
 
+@pytest.mark.parametrize("shape", [(1000,), (0,), (3, 5), ()])
+def test_new_outputs_begin_where_vectors_may(make, shape):
+    x = T.TensorType("float32", (None,) * len(shape))("x")
+    g = make([x], [x + 1, x > 0]).bind(np.ones(shape, "float32"))
+    for array, dtype in zip(g(), ("float32", "bool"), strict=True):
+        assert array.shape == shape and array.dtype == dtype and array.flags.carray
+        assert array.size == 0 or array.ctypes.data % 64 == 0
+        assert (array == (2 if dtype == "float32" else True)).all()
+
+
 @pytest.mark.parametrize("form", ["one", "one as a list", "list", "dict", "dict as a list", "none"])
 def test_forms_of_out(make, form):
     x = T.dvector("x")
