@@ -4,6 +4,7 @@ After a change that is meant: `pytest tests/test_golden.py --update-golden`, the
 """
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,3 +85,9 @@ def test_the_c_is_as_it_was_read(golden, make):
         pytest.skip("no C compiler")
     without_flags = re.sub(r"\n+ +compiled with .*(?= \*/)", "", f.c_source)      # which are those of this machine
     golden(f"{f.name}.c", without_flags)
+
+
+def test_the_c_in_the_readme_is_what_is_compiled():
+    root = Path(__file__).parent.parent
+    (piece,) = re.findall(r"```c\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert piece in (root / "tests/golden/train.c").read_text(encoding="utf-8")

@@ -82,7 +82,7 @@ static inline uint32_t sg_minimum_u32(uint32_t a, uint32_t b)
     return a > b ? b : a;
 }
 
-/* all((picks >= -50) & (picks < 50)) : bool ()    test_golden.py:75
+/* all((picks >= -50) & (picks < 50)) : bool ()    test_golden.py:76
    4*picks_0 + 2 operations; 8*picks_0 bytes read, 1 written */
 SG_KERNEL void compute(const int64_t *restrict picks, uint32_t *restrict best_of_block, int64_t first, int64_t last)
 {
@@ -115,7 +115,7 @@ SG_KERNEL void compute_in_blocks(const int64_t *restrict picks, uint32_t *restri
     compute_rest(t, best_of_block, blocks);
 }
 
-/* step * -0.1 : float64 (picks_0, 4)    test_golden.py:76
+/* step * -0.1 : float64 (picks_0, 4)    test_golden.py:77
    4*picks_0 operations; 32*picks_0 bytes read, 32*picks_0 written */
 SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int64_t first, int64_t last)
 {
@@ -133,7 +133,7 @@ SG_KERNEL void compute_2_in_blocks(const double *restrict step, double *restrict
     SG_IN_BLOCKS(picks_0 * 4, compute_2(step, t_2, first, last))
 }
 
-/* sum(table[picks], axis=1) : float64 (picks_0,)    test_golden.py:75
+/* sum(table[picks], axis=1) : float64 (picks_0,)    test_golden.py:76
    4*picks_0 operations; 8*picks_0 + 32 bytes read, 8*picks_0 written */
 SG_KERNEL void compute_3(const int64_t *restrict picks, const double *restrict table, double *restrict output_0,
                          int64_t first, int64_t last)
@@ -158,7 +158,7 @@ SG_KERNEL void compute_3_in_blocks(const int64_t *restrict picks, const double *
     SG_IN_BLOCKS(picks_0, compute_3(picks, table, output_0, first, last))
 }
 
-/* table <- inc_subtensor(table[picks], step * -0.1) : float64 (50, 4)    test_golden.py:76
+/* table <- inc_subtensor(table[picks], step * -0.1) : float64 (50, 4)    test_golden.py:77
    6*picks_0 operations; 40*picks_0 + 32 bytes read, 32 written */
 SG_KERNEL void scatter(const int64_t *restrict picks, double *restrict table, const double *restrict t_2,
                        int64_t picks_0)
@@ -188,10 +188,10 @@ int embed_plan(void *const *arrays, int64_t *sizes)
     /* table.shape[1] is 4 */
     if (!(table_1 == 4))
         return 2;
-    /* for inc_subtensor(table[picks], -0.1 * step)    test_golden.py:76 */
+    /* for inc_subtensor(table[picks], -0.1 * step)    test_golden.py:77 */
     if (!(picks_0 == step_0))
         return 3;
-    /* for inc_subtensor(table[picks], -0.1 * step)    test_golden.py:76 */
+    /* for inc_subtensor(table[picks], -0.1 * step)    test_golden.py:77 */
     if (!(4 == step_1))
         return 4;
     sizes[5] = workspace_bytes;

@@ -128,8 +128,8 @@ SG_INLINE double sg_expm1_f64(double x)
     return copysign(sg_expm1_value_f64(x), x);
 }
 
-/* gate * y : float64 (x_0, x_1)    test_golden.py:57
-   sqr(gate) + sqr(y) * y * 2 - 1.5 : float64 (x_0, x_1)    test_golden.py:57
+/* gate * y : float64 (x_0, x_1)    test_golden.py:58
+   sqr(gate) + sqr(y) * y * 2 - 1.5 : float64 (x_0, x_1)    test_golden.py:58
    9*x_0*x_1 operations; 16*x_0*x_1 bytes read, 16*x_0*x_1 written */
 SG_KERNEL void compute(const double *restrict x, const double *restrict y, double *restrict output_0,
                        double *restrict output_1, int64_t first, int64_t last)
@@ -163,10 +163,10 @@ int gated_plan(void *const *arrays, int64_t *sizes)
     const int64_t y_1 = sizes[3];
     (void)arrays;
     const int64_t workspace_bytes = 0;
-    /* for switch(x > 0, x, expm1(x)) * y    test_golden.py:57 */
+    /* for switch(x > 0, x, expm1(x)) * y    test_golden.py:58 */
     if (!(x_0 == y_0))
         return 1;
-    /* for switch(x > 0, x, expm1(x)) * y    test_golden.py:57 */
+    /* for switch(x > 0, x, expm1(x)) * y    test_golden.py:58 */
     if (!(x_1 == y_1))
         return 2;
     sizes[4] = workspace_bytes;

@@ -292,7 +292,7 @@ static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const do
     }
 }
 
-/* sum(sqr(w)) * 0.01 : float64 ()    test_golden.py:47
+/* sum(sqr(w)) * 0.01 : float64 ()    test_golden.py:48
    17 operations; 64 bytes read, 8 written */
 SG_KERNEL void compute(const double *restrict w, double *restrict t_3)
 {
@@ -305,9 +305,9 @@ SG_KERNEL void compute(const double *restrict w, double *restrict t_3)
     t_3[0] = total * 0.01;
 }
 
-/* loss = sum(... - ...) / float64(maximum(..., 0)) + sum(...) * 0.01 : float64 ()    test_golden.py:47
-   -1 / float64(...) * targets[...:... + ...] + sigmoid(score) / float64(...) : float64 (n_3,)    test_golden.py:47
-   bias <- bias - grad_bias * 0.5 : float64 ()    test_golden.py:48
+/* loss = sum(... - ...) / float64(maximum(..., 0)) + sum(...) * 0.01 : float64 ()    test_golden.py:48
+   -1 / float64(...) * targets[...:... + ...] + sigmoid(score) / float64(...) : float64 (n_3,)    test_golden.py:48
+   bias <- bias - grad_bias * 0.5 : float64 ()    test_golden.py:49
    16*n_3 + 6 operations; 16*n_3 + 16 bytes read, 8*n_3 + 16 written */
 SG_KERNEL void compute_loss_update_bias(const double *restrict t_2, double *restrict bias,
                                         const double *restrict targets, double *restrict t,
@@ -414,11 +414,11 @@ int minibatch(void *const *arrays, const int64_t *sizes, void *workspace)
     double *t = (double *)((char *)workspace + 576 + slot_bytes);
     double *total_of_block = (double *)((char *)workspace + 64);
     double *grad_bias_of_block = (double *)((char *)workspace + 320);
-    /* images[minimum(..., 100):minimum(..., 100) + maximum(..., 0), :] @ w : float64 (n_3,)    test_golden.py:46 */
+    /* images[minimum(..., 100):minimum(..., 100) + maximum(..., 0), :] @ w : float64 (n_3,)    test_golden.py:47 */
     sg_gemv_f64(0, n_3, 8, 1.0, images + n * 8, w, 0.0, t_2);
     compute(w, t_3);
     compute_loss_update_bias_in_blocks(t_2, bias, targets + n, t, total_of_block, grad_bias_of_block, t_3, loss, n_3);
-    /* w <- 0.99 * w + -0.5 * (images[...:... + ..., :].T @ (... + ...)) : float64 (8,)    test_golden.py:48 */
+    /* w <- 0.99 * w + -0.5 * (images[...:... + ..., :].T @ (... + ...)) : float64 (8,)    test_golden.py:49 */
     sg_gemv_f64(1, n_3, 8, -0.5, images + n * 8, t, 0.99, w);
     return 0;
 }

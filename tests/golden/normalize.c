@@ -150,9 +150,9 @@ static inline double sg_maximum_f64(double a, double b)
     return b != b ? b : best;
 }
 
-/* scaled = (x - mean) / sqrt(variance + 1e-05) * gain : float64 (x_0, x_1)    test_golden.py:66
-   sum((x - mean) / sqrt(variance + 1e-05), axis=0) : float64 (x_1,)    test_golden.py:67
-   max(abs(x)) : float64 ()    test_golden.py:67
+/* scaled = (x - mean) / sqrt(variance + 1e-05) * gain : float64 (x_0, x_1)    test_golden.py:67
+   sum((x - mean) / sqrt(variance + 1e-05), axis=0) : float64 (x_1,)    test_golden.py:68
+   max(abs(x)) : float64 ()    test_golden.py:68
    12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 8*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
                               double *restrict t_of_block, double *restrict best_of_block,
@@ -234,7 +234,7 @@ SG_KERNEL void compute_scaled_in_blocks(const double *restrict x, const double *
     compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
 }
 
-/* switch(x.shape[0] > 0, sum((x - mean) / sqrt(...), axis=0) * gain, 0) : float64 (x_1,)    test_golden.py:67
+/* switch(x.shape[0] > 0, sum((x - mean) / sqrt(...), axis=0) * gain, 0) : float64 (x_1,)    test_golden.py:68
    x_1 operations; 16*x_1 bytes read, 8*x_1 written */
 SG_UNROLLED
 SG_KERNEL void compute(const double *restrict t, const double *restrict gain, double *restrict output_1, int64_t x_1,
@@ -275,7 +275,7 @@ int normalize_plan(void *const *arrays, int64_t *sizes)
     const int64_t n = (int64_t)(x_0 > 0);
     const int64_t slot = 512 + ((x_1 * 8 + 63) & -64);
     const int64_t workspace_bytes = slot + ((((x_1 + 15) & -16) * 256 + 63) & -64);
-    /* for (x - ...) / sqrt(...) * gain    test_golden.py:66 */
+    /* for (x - ...) / sqrt(...) * gain    test_golden.py:67 */
     if (!(x_1 == gain_0))
         return 1;
     /* x_0 > 0 */

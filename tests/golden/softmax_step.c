@@ -276,7 +276,7 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
     }
 }
 
-/* all((labels >= -10) & (labels < 10)) : bool ()    test_golden.py:33
+/* all((labels >= -10) & (labels < 10)) : bool ()    test_golden.py:34
    4*x_0 + 1 operations; 8*x_0 bytes read, 1 written */
 SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int64_t x_0)
 {
@@ -289,10 +289,10 @@ SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int6
     t[0] = best != 0;
 }
 
-/* loss = -(sum(... - ... - log(...)) / float32(x.shape[0])) : float32 ()    test_golden.py:33
-   argmax(p, axis=1) : int64 (x_0,)    test_golden.py:36
-   switch(switch(..., ..., ...) == arange(10), -1 / ..., 0) - p * (-1 / ...) : float32 (x_0, 10)    test_golden.py:32
-   grad_b = sum(switch(switch(..., ..., ...) == ..., -1 / ..., 0) - p * (-1 / ...), axis=0) : float32 (10,)    test_golden.py:32
+/* loss = -(sum(... - ... - log(...)) / float32(x.shape[0])) : float32 ()    test_golden.py:34
+   argmax(p, axis=1) : int64 (x_0,)    test_golden.py:37
+   switch(switch(..., ..., ...) == arange(10), -1 / ..., 0) - p * (-1 / ...) : float32 (x_0, 10)    test_golden.py:33
+   grad_b = sum(switch(switch(..., ..., ...) == ..., -1 / ..., 0) - p * (-1 / ...), axis=0) : float32 (10,)    test_golden.py:33
    219*x_0 + 3 operations; 12*x_0 + 4 bytes read, 48*x_0 + 44 written */
 SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *restrict t_3, const float *restrict b,
                                    int64_t *restrict output_1, float *restrict t_2, float *restrict grad_b_of_block,
@@ -383,7 +383,7 @@ SG_KERNEL void compute_loss_grad_b_in_blocks(const int64_t *restrict labels, con
     compute_loss_grad_b_rest(loss, grad_b, total_2_of_block, grad_b_of_block, blocks, x_0);
 }
 
-/* b <- b - grad_b * 0.1 : float32 (10,)    test_golden.py:35
+/* b <- b - grad_b * 0.1 : float32 (10,)    test_golden.py:36
    20 operations; 80 bytes read, 40 written */
 SG_KERNEL void update_b(const float *restrict grad_b, float *restrict b)
 {
@@ -415,10 +415,10 @@ int softmax_step_plan(void *const *arrays, int64_t *sizes)
     /* b.shape[0] is 10 */
     if (!(b_0 == 10))
         return 3;
-    /* for x @ W    test_golden.py:32 */
+    /* for x @ W    test_golden.py:33 */
     if (!(x_1 == 20))
         return 4;
-    /* for log(softmax(..., axis=1))[arange(...), labels]    test_golden.py:33 */
+    /* for log(softmax(..., axis=1))[arange(...), labels]    test_golden.py:34 */
     if (!(x_0 == labels_0))
         return 5;
     sizes[6] = slot_bytes;
@@ -446,11 +446,11 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     compute(labels, t, x_0);
     if (t[0] == 0)
         return 9;
-    /* x @ W : float32 (x_0, 10)    test_golden.py:32 */
+    /* x @ W : float32 (x_0, 10)    test_golden.py:33 */
     sg_gemm_f32(0, 0, x_0, 10, 20, 1.0f, x, W, 0.0f, t_3);
     compute_loss_grad_b_in_blocks(labels, t_3, b, output_1, t_2, grad_b_of_block, total_2_of_block, loss, grad_b,
                                   x_0);
-    /* W <- 1 * W + -0.1 * (x.T @ (switch(... == ..., -1 / ..., 0) - p * (-1 / ...))) : float32 (20, 10)    test_golden.py:35 */
+    /* W <- 1 * W + -0.1 * (x.T @ (switch(... == ..., -1 / ..., 0) - p * (-1 / ...))) : float32 (20, 10)    test_golden.py:36 */
     sg_gemm_f32(1, 0, 20, 10, x_0, -0.1f, x, t_2, 1.0f, W);
     update_b(grad_b, b);
     return 0;

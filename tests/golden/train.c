@@ -227,12 +227,12 @@ static void sg_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
     }
 }
 
-/* y_pred = sigmoid(h @ W2 + b2) : float64 (y_0,)    test_golden.py:21
-   cost = sum(sqr(y - y_pred)) / float64(y.shape[0]) : float64 ()    test_golden.py:22
-   (-(... / ... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)) : float64 (y_0, 2)    test_golden.py:20
-   grad_b = sum((-(... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)), axis=0) : float64 (2,)    test_golden.py:20
-   grad_W2 = h.T @ (-(... * 2 / float64(...) * (y_pred * (1 - y_pred)))) : float64 (2,)    test_golden.py:21
-   b2 <- b2 - grad_b2 * 0.1 : float64 ()    test_golden.py:24
+/* y_pred = sigmoid(h @ W2 + b2) : float64 (y_0,)    test_golden.py:22
+   cost = sum(sqr(y - y_pred)) / float64(y.shape[0]) : float64 ()    test_golden.py:23
+   (-(... / ... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)) : float64 (y_0, 2)    test_golden.py:21
+   grad_b = sum((-(... * ...)).dimshuffle(0, 'x') * W2 * (h * (1 - h)), axis=0) : float64 (2,)    test_golden.py:21
+   grad_W2 = h.T @ (-(... * 2 / float64(...) * (y_pred * (1 - y_pred)))) : float64 (2,)    test_golden.py:22
+   b2 <- b2 - grad_b2 * 0.1 : float64 ()    test_golden.py:25
    40*y_0 + 5 operations; 16*y_0 + 56 bytes read, 24*y_0 + 48 written */
 SG_KERNEL void compute_y_pred_cost_grad_b(const double *restrict x, const double *restrict W,
                                           const double *restrict b, const double *restrict W2, double *restrict b2,
@@ -340,8 +340,8 @@ SG_KERNEL void compute_y_pred_cost_grad_b_in_blocks(const double *restrict x, co
                                     grad_W2_of_block, blocks, y_0);
 }
 
-/* b <- b - grad_b * 0.1 : float64 (2,)    test_golden.py:24
-   W2 <- W2 - grad_W2 * 0.1 : float64 (2,)    test_golden.py:24
+/* b <- b - grad_b * 0.1 : float64 (2,)    test_golden.py:25
+   W2 <- W2 - grad_W2 * 0.1 : float64 (2,)    test_golden.py:25
    8 operations; 64 bytes read, 32 written */
 SG_KERNEL void update_b_W2(const double *restrict grad_b, double *restrict b, const double *restrict grad_W2,
                            double *restrict W2)
@@ -378,10 +378,10 @@ int train_plan(void *const *arrays, int64_t *sizes)
     /* W2.shape[0] is 2 */
     if (!(W2_0 == 2))
         return 4;
-    /* for x @ W    test_golden.py:20 */
+    /* for x @ W    test_golden.py:21 */
     if (!(x_1 == 2))
         return 5;
-    /* for y - sigmoid(sigmoid(x @ W + b) @ W2 + b2)    test_golden.py:22 */
+    /* for y - sigmoid(sigmoid(x @ W + b) @ W2 + b2)    test_golden.py:23 */
     if (!(y_0 == x_0))
         return 6;
     sizes[7] = workspace_bytes;
@@ -409,7 +409,7 @@ int train(void *const *arrays, const int64_t *sizes, void *workspace)
     double *grad_W2_of_block = (double *)((char *)workspace + 4736);
     compute_y_pred_cost_grad_b_in_blocks(x, W, b, W2, b2, y_pred, y, t, grad_b_of_block, grad_W2_of_block,
                                          total_2_of_block, grad_b2_of_block, cost, grad_b, grad_W2, y_0);
-    /* W <- 1 * W + -0.1 * (x.T @ ((-...).dimshuffle(0, 'x') * W2 * (h * (1 - h)))) : float64 (2, 2)    test_golden.py:24 */
+    /* W <- 1 * W + -0.1 * (x.T @ ((-...).dimshuffle(0, 'x') * W2 * (h * (1 - h)))) : float64 (2, 2)    test_golden.py:25 */
     sg_gemm_f64(1, 0, 2, 2, y_0, -0.1, x, t, 1.0, W);
     update_b_W2(grad_b, b, grad_W2, W2);
     return 0;
