@@ -82,10 +82,11 @@ class Handover:
 
     def __call__(self, wait: bool) -> bool:
         """Whether it has been done; `wait` until it has."""
-        if self._blas is not None and (wait or self._blas.is_ready()):
-            hand_over(self._receive, self._blas())
-            self._blas = None
-        return self._blas is None
+        blas = self._blas  # which another thread may be handing over as well
+        if blas is not None and (wait or blas.is_ready()):
+            hand_over(self._receive, blas())
+            self._blas = blas = None
+        return blas is None
 
 
 def hand_over(receive: Callable[[Any], None], blas: Blas | None) -> None:
