@@ -40,7 +40,7 @@ enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 /* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
 #ifdef _OPENMP
 #define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= $part)
-#define SG_IN_PARTS _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
+#define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
 #else
 #define SG_IN_PARTS
 #endif

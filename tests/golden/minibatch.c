@@ -58,7 +58,8 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
     return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
 }
 
-/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. */
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. A thread
+   always gets the same blocks, and finds in its caches what it has left there. */
 #define SG_BLOCK_OF(n, call)                                                           \
     {                                                                                  \
         const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \
@@ -67,7 +68,7 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 #ifdef _OPENMP
 #define SG_IN_BLOCKS(n, call)                                                  \
     if (blocks > 1 && *sg_threads > 1) {                                       \
-        _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads)") \
+        _Pragma("omp parallel for schedule(static) num_threads(*sg_threads)")  \
         for (int64_t block = 0; block < blocks; ++block)                       \
             SG_BLOCK_OF(n, call)                                               \
     } else {                                                                   \
@@ -257,7 +258,7 @@ enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 /* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
 #ifdef _OPENMP
 #define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= 4194304)
-#define SG_IN_PARTS _Pragma("omp parallel for schedule(dynamic) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
+#define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
 #else
 #define SG_IN_PARTS
 #endif
