@@ -58,8 +58,8 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
     return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
 }
 
-/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block. A thread
-   always gets the same blocks, and finds in its caches what it has left there. */
+/* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block.
+   A thread always gets the same blocks, and finds in its caches what it has left there. */
 #define SG_BLOCK_OF(n, call)                                                           \
     {                                                                                  \
         const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \

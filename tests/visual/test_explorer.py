@@ -317,7 +317,7 @@ def test_pointing_at_a_value_lights_its_line_what_it_became_and_its_c(opened, da
     assert f"R{became} to" in lit(opened, ".node") and f"R{became} to" in lit(opened, ".row")
     assert f"K{step} to" in lit(opened, ".node")
     expected = {n for first, last in data["steps"][step]["lines"] for n in range(first, last + 1)}
-    opened.wait("document.querySelector('.line.to[data-id^=C]')")              # which are drawn when they come into view
+    opened.wait("document.querySelector('.line.to[data-id^=C]')")              # drawn when it comes into view
     shown = {int(text.split()[0][1:]) for text in lit(opened, ".line[data-id^=C]")}
     assert shown and shown <= expected
     assert opened.run("document.querySelector('#details').textContent.includes('sigmoid(x @ W + b)')")
