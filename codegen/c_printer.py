@@ -87,13 +87,14 @@ def print_program(program: ir.Program) -> str:
     """
     bodies = [program.plan, program.run, *(kernel.body for kernel in program.kernels)]
     called = _called_routines(bodies)
-    threaded = bool(called) or any(isinstance(s, ir.InBlocks) for body in bodies for s in statements(body))
+    streamed = any(map(_is_streamed, program.kernels))
+    threaded = bool(called) or streamed or any(isinstance(s, ir.InBlocks) for body in bodies for s in statements(body))
     parts = [
         comment(program.comment or program.name),
         _HEADER,
         *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *([threads.DECLARATIONS] if threaded else []),
-        *([streams.DECLARATIONS] if any(map(_is_streamed, program.kernels)) else []),
+        *([streams.DECLARATIONS] if streamed else []),
         *([streams.AHEAD] if any(isinstance(s, ir.Runs) and s.ahead for b in bodies for s in statements(b)) else []),
         *_helpers(bodies),
         *routines(called, program.name),
@@ -193,9 +194,10 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
     start, large = f"int64_t run = {expression(loop.start)}", ""
     if streamed is not None:
         count, bytes = inside(streamed.count, MULTIPLICATION), itemsize(streamed.buffer.dtype)
-        large = f"sg_is_large({count} * {bytes})"
-        if not runs.before:
+        large = f"sg_is_large({count} * {bytes}){' && *sg_threads > 1' * streamed.by_threads}"
+        if not runs.before and not runs.ahead:  # the question is asked once: the number of threads may change meanwhile
             start, step = f"{start}, sg_run = {large} ? {length} : {count}", "sg_run"
+            large = f"sg_run != {count}"
     yield f"{pad}for ({start}; run < {last}; run += {step}) {{"
     yield f"{pad}{INDENT}const int64_t end = {last} - run < {step} ? {last} : run + {step};"
     one = replace(loop, start=_RUN, extent=_END)
@@ -281,7 +283,7 @@ def _kernel(kernel: ir.Kernel) -> str:
     ]
     head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
     note = [comment(kernel.comment)] if kernel.comment else []
-    plain = ["SG_PLAIN"] if any(isinstance(s, ir.InBlocks) for s in kernel.body) else streams.attributes(kernel)
+    plain = ["SG_PLAIN"] if any(isinstance(s, ir.InBlocks) for s in kernel.body) else []
     back = [OWN_LINES] if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)) else []
     last = [f"{INDENT}sg_streamed();"] if _is_streamed(kernel) else []
     return "\n".join([*note, *plain, head, "{", *_lines(kernel.body), *last, *back, "}"])

@@ -191,10 +191,12 @@ class Runs(Stmt):
 @dataclass(frozen=True)
 class Streamed:
     """An array of `count` elements, written in order: a loop stores to it once in an iteration, at its index or a sum
-    that ends with it, and nothing in the kernel reads it."""
+    that ends with it, and nothing in the kernel reads it. `by_threads`: only several threads gain by going past the
+    caches."""
 
     buffer: Buffer
     count: Expr
+    by_threads: bool = False
 
 
 @dataclass(frozen=True)

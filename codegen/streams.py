@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from string import Template
 
-from codegen import ir
-
-RUN = 512  # elements of a row: few enough that the machine computes the next row while it copies this one
+RUN = 512  # elements that a loop does at once where each costs much
+ROW = 128  # the same where each costs little: so few that memory takes one row while the next one is computed
 LARGE = 8 << 20  # bytes of an array beyond which a later reader would not find it in a cache of its own
 
 DECLARATIONS = Template("""\
@@ -30,13 +29,6 @@ typedef long long sg_part __attribute__((vector_size(32), may_alias));
 #elif defined(__GNUC__) && defined(__SSE2__)
 #define SG_PAST_CACHES(to, from) __builtin_ia32_movntdq(to, from)
 typedef long long sg_part __attribute__((vector_size(16), may_alias));
-#endif
-
-/* Where a loop computes little for each element, several vectors at a time keep the caches busier. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define SG_UNROLLED __attribute__((optimize("unroll-loops")))
-#else
-#define SG_UNROLLED
 #endif
 
 static inline bool sg_is_large(int64_t bytes)
@@ -75,13 +67,6 @@ static inline void sg_streamed(void)
     __builtin_ia32_sfence();
 #endif
 }""").substitute(large=LARGE)
-
-def attributes(kernel: ir.Kernel) -> list[str]:
-    """What stands before a kernel that is one loop, of a large result and cheap for each element."""
-    match kernel.body:
-        case (ir.Runs(streamed=ir.Streamed(), ahead=()),):
-            return ["SG_UNROLLED"]
-    return []
 
 
 # Memory hands out lines as they are asked for, and a loop that computes for long asks late.

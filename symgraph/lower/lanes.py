@@ -8,7 +8,7 @@ from dataclasses import replace
 from codegen import ir
 from codegen.dtypes import itemsize
 from codegen.operations import EXPENSIVE
-from codegen.streams import LARGE, RUN
+from codegen.streams import LARGE, ROW, RUN
 from codegen.visit import expressions, is_in_order, walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.names import Names
@@ -40,26 +40,39 @@ def loop(
     sums = tuple((LANES[kind], var) for s in own for kind, var in carried(s))
     vector = _added_in_float32(ir.For(index, extent, body, True, sums), names)
     writes = [s for s in sinks if isinstance(s, Write)]
-    return _asked_ahead(_streamed(vector, writes, lasting), writes, depth)
+    costly = any(isinstance(e, ir.Operation) and e.name in EXPENSIVE for e in expressions([_inside(vector)]))
+    vector = _streamed(vector, writes, lasting, costly)
+    return _asked_ahead(vector, writes, depth) if costly else vector
+
+
+def _inside(vector: ir.For | ir.Runs) -> ir.For:
+    return vector.loop if isinstance(vector, ir.Runs) else vector
 
 
 def _streamed(
-    vector: ir.For | ir.Runs, writes: Sequence[Write], lasting: Mapping[str, ir.Expr]
+    vector: ir.For | ir.Runs, writes: Sequence[Write], lasting: Mapping[str, ir.Expr], costly: bool
 ) -> ir.For | ir.Runs:
-    """A vector loop whose one array may be too large for any cache: a machine takes few such streams at a time."""
-    if len(writes) != 1 or writes[0].buffer.name not in lasting or writes[0].kind:
+    """A vector loop whose one result may be too large for any cache: a machine takes few such streams at a time.
+
+    Beside it the loop may only add to elements, which stay in the caches. Where it is costly, memory keeps pace with
+    one thread, and only several are held up by lines that are read to be written.
+    """
+    results = [w for w in writes if not w.kind]
+    if len(results) != 1 or results[0].buffer.name not in lasting:
         return vector
-    runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
-    buffer, count, index = writes[0].buffer, lasting[writes[0].buffer.name], runs.loop.index
-    if not is_in_order(writes[0].offset, index):
+    buffer, index = results[0].buffer, _inside(vector).index
+    count = lasting[buffer.name]
+    if not is_in_order(results[0].offset, index):
         return vector
     if isinstance(count, ir.Literal) and count.value * itemsize(buffer.dtype) < LARGE:
         return vector
-    return replace(runs, streamed=ir.Streamed(buffer, count))
+    streamed = ir.Streamed(buffer, count, by_threads=costly)
+    runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
+    return replace(runs, length=RUN if costly else ROW, streamed=streamed)
 
 
 def _asked_ahead(vector: ir.For | ir.Runs, writes: Sequence[Write], depth: int) -> ir.For | ir.Runs:
-    """A vector loop that computes so much for each element that it would ask for the next lines of memory late.
+    """A costly vector loop, which would ask for the next lines of memory late.
 
     One that writes several arrays waits for the lines of those anyway.
     """
@@ -67,10 +80,7 @@ def _asked_ahead(vector: ir.For | ir.Runs, writes: Sequence[Write], depth: int) 
     index, extent = runs.loop.index, runs.loop.extent
     if len(writes) > 1 or (isinstance(extent, ir.Literal) and extent.value <= RUN):
         return vector
-    parts = list(expressions([runs.loop]))
-    if not any(isinstance(e, ir.Operation) and e.name in EXPENSIVE for e in parts):
-        return vector
-    found = dict.fromkeys(e for e in parts if isinstance(e, ir.Load))
+    found = dict.fromkeys(e for e in expressions([runs.loop]) if isinstance(e, ir.Load))
     loads = [e for e in found if is_in_order(e.offset, index)]
     outer = set(LOOP_INDICES[:depth])
     ahead = tuple(e for e in loads if depth == 0 or outer & set(walk(e.offset)))  # no row that all rows read again

@@ -12,7 +12,8 @@ from codegen.c_printer import print_program
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
 from codegen.module import load
-from codegen.streams import LARGE, RUN, attributes
+from codegen.streams import LARGE, RUN
+from codegen.threads import get_num_threads, set_num_threads
 from codegen.toolchain import find_toolchain
 from codegen.verify import verify
 
@@ -20,13 +21,13 @@ i, j, n, m = (ir.Var(ir.INDEX, name) for name in "ijnm")
 
 
 
-def program(dtype, name, ahead=False):
+def program(dtype, name, ahead=False, by_threads=False):
     """y = not x, or x + x, by rows of m; only the y of n * m elements goes past the caches. `ahead`: x is asked for."""
     x, y = ir.Buffer("x", dtype), ir.Buffer("y", dtype, writable=True)
     value = ir.Load(dtype, x, i * m + j)
     result = ir.Operation(dtype, "logical_not", (value,)) if dtype == "bool" else value + value
     loop = ir.For(j, m, (ir.Store(y, i * m + j, result),), simd=True)
-    runs = ir.Runs(loop, RUN, streamed=ir.Streamed(y, n * m), ahead=(value,) if ahead else ())
+    runs = ir.Runs(loop, RUN, streamed=ir.Streamed(y, n * m, by_threads), ahead=(value,) if ahead else ())
     rows = ir.For(i, n, (runs,))
     kernel = ir.Kernel("rows", (x, y, n, m), (rows,))
     call = ir.Call("rows", (ir.Pointer(x, ir.index(0)), ir.Pointer(y, ir.index(0)), n, m))
@@ -47,8 +48,8 @@ def double(request, tmp_path_factory):
         pytest.skip("flags of another machine")
     toolchain, cache = dataclasses.replace(toolchain, flags=flags), Cache(folder / "cache")
 
-    def double(x, y, ahead=False):
-        whole = program(str(x.dtype), f"double_{x.dtype}", ahead)
+    def double(x, y, ahead=False, by_threads=False):
+        whole = program(str(x.dtype), f"double_{x.dtype}", ahead, by_threads)
         verify(whole)
         module = load(
             print_program(whole), name=whole.name, uses_blas=False, toolchain=toolchain, cache=cache, blas=None
@@ -84,18 +85,19 @@ def test_asking_ahead_changes_no_result(double, count):
     np.testing.assert_array_equal(y, x + x)
 
 
-def test_only_one_cheap_loop_is_unrolled():
-    x, y = ir.Buffer("x", "float32"), ir.Buffer("y", "float32", writable=True)
-    value = ir.Load("float32", x, i)
-    loop = ir.For(i, n, (ir.Store(y, i, value + value),), simd=True)
-    cheap = ir.Runs(loop, RUN, streamed=ir.Streamed(y, n))
-
-    def unrolled(*body):
-        return attributes(ir.Kernel("f", (x, y, n), body)) == ["SG_UNROLLED"]
-
-    assert unrolled(cheap)
-    assert not unrolled(loop) and not unrolled(cheap, cheap)
-    assert not unrolled(dataclasses.replace(cheap, ahead=(value,)))
+@pytest.mark.parametrize("threads", [1, 2])
+def test_costly_loops_go_past_the_caches_for_several_threads_only(double, threads):
+    whole = program("float32", "f", by_threads=True)
+    assert "sg_is_large(n * m * 4) && *sg_threads > 1" in print_program(whole)
+    before = get_num_threads()
+    set_num_threads(threads)
+    try:
+        x = np.arange(3.0 * (RUN + 5), dtype="float32").reshape(3, -1)
+        y = np.empty_like(x)
+        double(x, y, by_threads=True)
+        np.testing.assert_array_equal(y, x + x)
+    finally:
+        set_num_threads(before)
 
 
 def test_small_arrays_stay_in_the_caches():
