@@ -203,14 +203,13 @@ SG_INLINE $T sg_clamp_$s($T x, $T bound)
     return bound < y ? bound : y;
 }""",
     "exp_scaled": """
-/* exp(x - tail) factor, for a tail far below x. */
+/* exp(x - tail) factor, for a tail far below x. Below -bound there is no n, and whatever comes out is left. */
 SG_INLINE $T sg_exp_scaled_$s($T x, $T tail, $T factor)
 {
-    const $T y = -$bound > x ? -$bound : x;
-    const $U shifted = sg_limited_$s(sg_muladd_$s(y, $log2e, $centre), $centre_end);
+    const $U shifted = sg_limited_$s(sg_muladd_$s(x, $log2e, $centre), $centre_end);
     const $T n = sg_of_bits_$s(shifted) - $centre;
-    const $T r = sg_muladd_$s(n, -$ln2_low, sg_muladd_$s(n, -$ln2_high, y) - tail);
-    return sg_exp_reduced_$s(r, shifted, factor);
+    const $T r = sg_muladd_$s(n, -$ln2_low, sg_muladd_$s(n, -$ln2_high, x) - tail);
+    return x < -$bound ? $zero : sg_exp_reduced_$s(r, shifted, factor);
 }""",
     "exp": """
 SG_INLINE $T sg_exp_$s($T x)
@@ -220,9 +219,9 @@ SG_INLINE $T sg_exp_$s($T x)
     "exp2": """
 SG_INLINE $T sg_exp2_$s($T x)
 {
-    const $T y = -2 * $bound > x ? -2 * $bound : x;
-    const $U shifted = sg_limited_$s(y + $centre, $centre_end);
-    return sg_exp_reduced_$s((y - (sg_of_bits_$s(shifted) - $centre)) * $ln2, shifted, 1);
+    const $U shifted = sg_limited_$s(x + $centre, $centre_end);
+    const $T r = (x - (sg_of_bits_$s(shifted) - $centre)) * $ln2;
+    return x < -2 * $bound ? $zero : sg_exp_reduced_$s(r, shifted, 1);
 }""",
     "expm1_value": """
 /* exp(x) - 1, but for the sign of 0. */
@@ -312,13 +311,12 @@ SG_INLINE $T sg_log1p_$s($T x)
 /* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
 SG_INLINE $T sg_sigmoid_$s($T x)
 {
-    const $T y = -$sigmoid_end > -x ? -$sigmoid_end : -x;
-    const $U shifted = sg_limited_$s(sg_muladd_$s(y, $log2e, $shrunk), $shrunk_end);
+    const $U shifted = sg_limited_$s(sg_muladd_$s(-x, $log2e, $shrunk), $shrunk_end);
     const $T n = sg_of_bits_$s(shifted) - $shrunk;
-    const $T r = sg_muladd_$s(n, -$ln2_low, sg_muladd_$s(n, -$ln2_high, y));
+    const $T r = sg_muladd_$s(n, -$ln2_low, sg_muladd_$s(n, -$ln2_high, -x));
     $exp_polynomial
     const $T e = sg_muladd_$s(r, sg_muladd_$s(r, p, 1), 1) * sg_of_bits_$s(shifted << $mantissa);
-    return $shrink / ($shrink + e);
+    return x > $sigmoid_end ? 1 : $shrink / ($shrink + e);
 }""",
     "expm1_between": """
 /* exp(x) - 1 for |x| < 60. */
@@ -333,8 +331,8 @@ SG_INLINE $T sg_expm1_between_$s($T x)
     "tanh": """
 SG_INLINE $T sg_tanh_$s($T x)
 {
-    const $T a = fabs$m(x), e = sg_expm1_between_$s(2 * ($tanh_end < a ? $tanh_end : a));
-    return copysign$m(e / (e + 2), x);
+    const $T a = fabs$m(x), e = sg_expm1_between_$s(2 * a);
+    return copysign$m(a > $tanh_end ? 1 : e / (e + 2), x);
 }""",
     "sinh": """
 SG_INLINE $T sg_sinh_$s($T x)
@@ -374,9 +372,9 @@ SG_INLINE $T sg_arctanh_$s($T x)
     "erf": """
 SG_INLINE $T sg_erf_$s($T x)
 {
-    const $T a = fabs$m(x), r = $erf_end < a ? $erf_end : a;
+    const $T a = fabs$m(x), r = a;
     $erf_polynomial
-    return copysign$m(sg_expm1_between_$s(r * p), x);
+    return copysign$m(a > $erf_end ? 1 : sg_expm1_between_$s(r * p), x);
 }""",
     "erfc": """
 SG_INLINE $T sg_erfc_$s($T x)
