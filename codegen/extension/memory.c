@@ -25,7 +25,7 @@ lets other threads run.
 #error "calls rely on the lock of the interpreter"
 #endif
 
-enum { ALIGNMENT = 64, HUGE_PAGE = 1 << 21, RECYCLED = 1 << 18 }; /* bytes; results from RECYCLED on are used again */
+enum { ALIGNMENT = 64, HUGE_PAGE = 1 << 21, RECYCLED = HUGE_PAGE }; /* bytes; below RECYCLED results are kept whole */
 enum { PLANS_KEPT = 64, BLOCKS_KEPT = 64 };
 static const double LONG_CALL = 50e3; /* nanoseconds, by the estimate of `work` */
 

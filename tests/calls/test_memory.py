@@ -79,7 +79,7 @@ def held(how, result):
     }[how]()
 
 
-@pytest.mark.parametrize("n", [4, 1 << 10, 1 << 17])
+@pytest.mark.parametrize("n", [4, 1 << 10, 1 << 17, 1 << 18])
 @pytest.mark.parametrize("how", ["array", "view", "view of a view", "reshaped", "other dtype", "memoryview", "dlpack",
                                  "ctypes", "iterator", "subclass"])
 def test_results_that_are_held_are_never_written_again(make, how, n):
@@ -99,12 +99,12 @@ def test_results_that_are_held_are_never_written_again(make, how, n):
 def test_large_results_are_recycled(extension):
     x = T.dvector("x")
     f = sg.function([x], [x + 1, x * 2])
-    value, program = np.ones(1 << 17), f._quick.program
+    value, program = np.ones(1 << 19), f._quick.program
     f(value)
     assert program.kept_bytes == 2 * value.nbytes
     places = {a.ctypes.data for a in f(value)}
     assert {a.ctypes.data for a in f(value)} == places  # dropped, and used again
-    for n in (1 << 16, 1 << 18, 1 << 17):
+    for n in (1 << 18, 1 << 20, 1 << 19):
         f(np.ones(n))
         f(np.ones(n))
         assert program.kept_bytes == 2 * 8 * n  # never more than one call's
@@ -179,7 +179,7 @@ def test_recycling_with_threads_that_drop_late(extension):
     wrong = []
 
     def work(k):
-        value, last = np.full(1 << 16, float(k)), None
+        value, last = np.full(1 << 18, float(k)), None
         for _ in range(60):
             result = f(value)
             if not (result == k).all() or (last is not None and not (last == k).all()):
