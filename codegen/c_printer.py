@@ -95,7 +95,7 @@ def print_program(program: ir.Program) -> str:
         *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *([threads.DECLARATIONS] if threaded else []),
         *([streams.DECLARATIONS] if streamed else []),
-        *([streams.AHEAD] if any(isinstance(s, ir.Runs) and s.ahead for b in bodies for s in statements(b)) else []),
+        *([streams.AHEAD] if any(isinstance(s, ir.Ahead) for b in bodies for s in statements(b)) else []),
         *_helpers(bodies),
         *routines(called, program.name),
         *(_kernel(kernel) for kernel in program.kernels),
@@ -166,6 +166,9 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Copy(target, source, count):
                 size = f"(size_t){inside(count, UNARY)} * sizeof *{target.buffer.name}"
                 yield f"{pad}memcpy({_argument(target)}, {_argument(source)}, {size});"
+            case ir.Ahead(place, count, distance):
+                size = f"{inside(count, MULTIPLICATION)} * {itemsize(place.buffer.dtype)}"
+                yield f"{pad}sg_ahead({_argument(place)}, {distance}, {size});"
             case ir.Timed(clock, inner):
                 yield f"{pad}{{"
                 yield f"{pad}{INDENT}const double sg_start = sg_now();"
@@ -182,8 +185,6 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 raise TypeError(f"{type(stmt).__name__} should have been lowered before printing")
 
 
-_RUN, _END = ir.Var(ir.INDEX, "run"), ir.Var(ir.INDEX, "end")
-
 
 def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
     loop, length, streamed = runs.loop, runs.length, runs.streamed
@@ -195,21 +196,20 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
     if streamed is not None:
         count, bytes = inside(streamed.count, MULTIPLICATION), itemsize(streamed.buffer.dtype)
         large = f"sg_is_large({count} * {bytes}){' && *sg_threads > 1' * streamed.by_threads}"
-        if not runs.before and not runs.ahead:  # the question is asked once: the number of threads may change meanwhile
+        if not runs.before:  # the question is asked once: the number of threads may change meanwhile
             start, step = f"{start}, sg_run = {large} ? {length} : {count}", "sg_run"
             large = f"sg_run != {count}"
     yield f"{pad}for ({start}; run < {last}; run += {step}) {{"
     yield f"{pad}{INDENT}const int64_t end = {last} - run < {step} ? {last} : run + {step};"
-    one = replace(loop, start=_RUN, extent=_END)
-    for load in runs.ahead:
-        yield f"{pad}{INDENT}sg_ahead({_from_run(load, loop)}, (end - run) * {itemsize(load.dtype)});"
+    one = replace(loop, start=ir.RUN, extent=ir.END)
     if streamed is None:
         yield from _lines((*runs.before, one, *runs.after), depth + 1)
     else:
         store = next(s for s in loop.body if isinstance(s, ir.Store) and s.buffer == streamed.buffer)
-        place = _from_run(store, loop)
+        from_run = rebuild(store.offset, lambda e: ir.RUN if e == loop.index else None)
+        place = _argument(ir.Pointer(store.buffer, from_run))
         to = ir.Buffer("sg_to", store.buffer.dtype, True)
-        near = replace(store, buffer=to, offset=ir.Operation(ir.INDEX, "sub", (loop.index, _RUN)))
+        near = replace(store, buffer=to, offset=loop.index - ir.RUN)
         one = replace(one, body=tuple(near if s is store else s for s in loop.body))
         yield f"{pad}{INDENT}{_element(to)} sg_row[{length}];"
         yield f"{pad}{INDENT}const bool sg_large = {large};"
@@ -218,12 +218,6 @@ def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
         yield f"{pad}{INDENT}if (sg_large)"
         yield f"{pad}{INDENT * 2}sg_stream({place}, sg_row, (end - run) * {bytes});"
     yield f"{pad}}}"
-
-
-def _from_run(place: ir.Load | ir.Store, loop: ir.For) -> str:
-    """Where the elements of a run begin."""
-    offset = rebuild(place.offset, lambda e: _RUN if e == loop.index else None)
-    return _argument(ir.Pointer(place.buffer, offset))
 
 
 _UPDATES = {"add": "+=", "sub": "-=", "mul": "*="}

@@ -113,6 +113,8 @@ class _Meter:
                     self.count(inner, known, (*loops, (index.name, trips)))
                 case ir.Runs(loop):
                     self.count([loop], known, loops)
+                case ir.Ahead():
+                    pass  # what it asks for is counted where it is read
                 case ir.InBlocks(extent, _, call, rest):
                     whole = {ir.FIRST.name: ZERO, ir.LAST.name: _extent(extent, known)}
                     self.count([call], {**known, **whole}, loops)

@@ -176,8 +176,8 @@ class For(Stmt):
 class Runs(Stmt):
     """A loop in runs of at most `length` iterations, each with statements `before` and `after` it.
 
-    `streamed` names an array that nothing reads soon: if it is large, what the loop stores there goes past the caches.
-    `ahead` are loads of the loop, at its index or a sum that ends with it, whose memory is asked for early.
+    These may use RUN and END. `streamed` names an array that nothing reads soon: if it is large, what the loop stores
+    there goes past the caches.
     """
 
     loop: For
@@ -185,7 +185,9 @@ class Runs(Stmt):
     before: tuple[Stmt, ...] = ()
     after: tuple[Stmt, ...] = ()
     streamed: Streamed | None = None
-    ahead: tuple[Load, ...] = ()
+
+
+RUN, END = Var(INDEX, "run"), Var(INDEX, "end")  # the first index of a run, and one behind its last
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,15 @@ class Pointer:
 
     buffer: Buffer
     offset: Expr
+
+
+@dataclass(frozen=True)
+class Ahead(Stmt):
+    """Ask for the memory of `count` elements that stand `distance` bytes behind a place; nothing is read yet."""
+
+    place: Pointer
+    count: Expr
+    distance: int
 
 
 @dataclass(frozen=True)

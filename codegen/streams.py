@@ -69,15 +69,14 @@ static inline void sg_streamed(void)
 }""").substitute(large=LARGE)
 
 
-# Memory hands out lines as they are asked for, and a loop that computes for long asks late.
 AHEAD = """\
-/* Asks for what is 4 kB beyond the bytes that a loop is about to read. */
-static inline void sg_ahead(const void *from, int64_t bytes)
+/* Asks for memory that will be read soon: some bytes, from `distance` behind a place on. */
+static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 {
 #if defined(__GNUC__)
     for (int64_t k = 0; k < bytes; k += 64)
-        __builtin_prefetch((const void *)((uintptr_t)from + 4096 + (uintptr_t)k));
+        __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)(distance + k)));
 #else
-    (void)from, (void)bytes;
+    (void)from, (void)distance, (void)bytes;
 #endif
 }"""

@@ -184,13 +184,13 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 inner = tuple(map(stmt, body))
                 sums = tuple((operator, var(v)) for operator, v in sums)
                 return replace(s, index=var(index), extent=expr(extent), body=inner, sums=sums, start=expr(start))
-            case ir.Runs(loop, _, before, after, streamed, ahead):
-                streamed = streamed and ir.Streamed(buffer(streamed.buffer), expr(streamed.count))
+            case ir.Runs(loop, _, before, after, streamed):
+                if streamed is not None:
+                    streamed = replace(streamed, buffer=buffer(streamed.buffer), count=expr(streamed.count))
                 first, own = tuple(map(stmt, before)), stmt(loop)
                 assert isinstance(own, ir.For)
-                loads = tuple(replace(e, buffer=buffer(e.buffer), offset=expr(e.offset)) for e in ahead)
                 last = tuple(map(stmt, after))
-                return replace(s, loop=own, before=first, after=last, streamed=streamed, ahead=loads)
+                return replace(s, loop=own, before=first, after=last, streamed=streamed)
             case ir.If(condition, body, orelse):
                 inner, other = tuple(map(stmt, body)), tuple(map(stmt, orelse))
                 return replace(s, condition=expr(condition), body=inner, orelse=other)
@@ -201,6 +201,8 @@ def _anonymous(kernel: ir.Kernel) -> tuple[object, ...]:
                 return replace(s, extent=expr(extent), work=expr(work), call=own, rest=tuple(map(stmt, rest)))
             case ir.Copy(target, source, count):
                 return ir.Copy(pointer(target), pointer(source), expr(count))
+            case ir.Ahead(place, count):
+                return replace(s, place=pointer(place), count=expr(count))
             case ir.LocalArray(b):
                 return replace(s, buffer=buffer(b))
             case ir.Comment():

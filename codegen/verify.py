@@ -161,16 +161,17 @@ class _Checker:
                 self._value(value, buffer.dtype, buffer.name)
             case ir.For():
                 self._loop(stmt)
-            case ir.Runs(loop, length, before, after, streamed, ahead):
+            case ir.Runs(loop, length, before, after, streamed):
                 if self.top or length < 1:
                     self._fail("only a kernel has runs, and a run has iterations", LOOPS)
-                reads = set(expressions([loop])) if ahead else set()
-                for load in ahead:
-                    if load not in reads or not is_in_order(load.offset, loop.index):
-                        self._fail(f"{load.buffer.name} is not read in order", LOOPS)
                 if streamed is not None:
                     self._streamed(streamed, loop)
-                self._block((*before, loop, *after))
+                self._runs(loop, before, after)
+            case ir.Ahead(place, count, distance):
+                if self.top or distance < 1:
+                    self._fail("only a kernel asks ahead, and not for what it reads next", LOOPS)
+                self._pointer(place)
+                self._index(count, "a count")
             case ir.InBlocks(extent, work, call, rest):
                 self._in_blocks(extent, work, call, rest)
             case ir.If(condition, body, orelse):
@@ -219,6 +220,14 @@ class _Checker:
         self._block(rest)
         self.scopes.pop()
         del self.scalars[ir.BLOCKS.name]
+
+    def _runs(self, loop: ir.For, before: Sequence[ir.Stmt], after: Sequence[ir.Stmt]) -> None:
+        self.scopes.append([])
+        for var in (ir.RUN, ir.END):
+            self._declare(var)
+        self._block((*before, loop, *after))
+        for name in self.scopes.pop():
+            del self.scalars[name]
 
     def _streamed(self, streamed: ir.Streamed, loop: ir.For) -> None:
         self._index(streamed.count, "a count")

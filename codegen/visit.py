@@ -77,14 +77,13 @@ def with_expressions(stmt: ir.Stmt, change: Callable[[ir.Expr], ir.Expr]) -> ir.
             return replace(stmt, offset=change(offset), value=change(value))
         case ir.For(_, extent, body):
             return replace(stmt, extent=change(extent), body=inner(body), start=change(stmt.start))
-        case ir.Runs(loop, _, before, after, streamed, ahead):
+        case ir.Runs(loop, _, before, after, streamed):
             (own,) = inner([loop])
             assert isinstance(own, ir.For)
             streamed = streamed and replace(streamed, count=change(streamed.count))
-            early = [load for load in map(change, ahead) if isinstance(load, ir.Load)]
-            return replace(
-                stmt, loop=own, before=inner(before), after=inner(after), streamed=streamed, ahead=tuple(early)
-            )
+            return replace(stmt, loop=own, before=inner(before), after=inner(after), streamed=streamed)
+        case ir.Ahead(place, count):
+            return replace(stmt, place=replace(place, offset=change(place.offset)), count=change(count))
         case ir.If(condition, body, orelse):
             return replace(stmt, condition=change(condition), body=inner(body), orelse=inner(orelse))
         case ir.Call(_, args):
@@ -133,6 +132,8 @@ def operands(stmt: ir.Stmt) -> tuple[ir.Expr | ir.Pointer, ...]:
             return (offset,)
         case ir.Copy(target, source, count):
             return (target, source, count)
+        case ir.Ahead(place, count):
+            return (place, count)
     return ()
 
 
@@ -176,6 +177,8 @@ def free_variables(body: Iterable[ir.Stmt]) -> list[ir.Var]:
             defined.add(stmt.var.name)
         elif isinstance(stmt, ir.For):
             defined.add(stmt.index.name)
+        elif isinstance(stmt, ir.Runs):
+            defined |= {ir.RUN.name, ir.END.name}
         elif isinstance(stmt, ir.InBlocks):
             defined |= {v.name for v in (ir.FIRST, ir.LAST, ir.BLOCK, ir.BLOCKS)}
     found = (e for e in expressions(body) if isinstance(e, ir.Var) and e.name not in defined)

@@ -25,6 +25,7 @@ codegen/blas
 codegen/narrow
 codegen/threads
 codegen/streams
+codegen/ahead
 codegen/runtime
 codegen/verify
 codegen/c_expressions

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from codegen import ir
+from codegen.ahead import is_costly
 from codegen.dtypes import itemsize
-from codegen.operations import EXPENSIVE
 from codegen.streams import LARGE, ROW, RUN
-from codegen.visit import expressions, is_in_order, walk
+from codegen.visit import is_in_order, walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.names import Names
 from symgraph.lower.parts import Accumulation, Sink, Write, carried
@@ -40,17 +40,11 @@ def loop(
     sums = tuple((LANES[kind], var) for s in own for kind, var in carried(s))
     vector = _added_in_float32(ir.For(index, extent, body, True, sums), names)
     writes = [s for s in sinks if isinstance(s, Write)]
-    costly = any(isinstance(e, ir.Operation) and e.name in EXPENSIVE for e in expressions([_inside(vector)]))
-    vector = _streamed(vector, writes, lasting, costly)
-    return _asked_ahead(vector, writes, depth) if costly else vector
-
-
-def _inside(vector: ir.For | ir.Runs) -> ir.For:
-    return vector.loop if isinstance(vector, ir.Runs) else vector
+    return _streamed(vector, writes, lasting)
 
 
 def _streamed(
-    vector: ir.For | ir.Runs, writes: Sequence[Write], lasting: Mapping[str, ir.Expr], costly: bool
+    vector: ir.For | ir.Runs, writes: Sequence[Write], lasting: Mapping[str, ir.Expr]
 ) -> ir.For | ir.Runs:
     """A vector loop whose one result may be too large for any cache: a machine takes few such streams at a time.
 
@@ -60,31 +54,15 @@ def _streamed(
     results = [w for w in writes if not w.kind]
     if len(results) != 1 or results[0].buffer.name not in lasting:
         return vector
-    buffer, index = results[0].buffer, _inside(vector).index
-    count = lasting[buffer.name]
-    if not is_in_order(results[0].offset, index):
+    buffer, count = results[0].buffer, lasting[results[0].buffer.name]
+    runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
+    if not is_in_order(results[0].offset, runs.loop.index):
         return vector
     if isinstance(count, ir.Literal) and count.value * itemsize(buffer.dtype) < LARGE:
         return vector
+    costly = is_costly(runs.loop)
     streamed = ir.Streamed(buffer, count, by_threads=costly)
-    runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
     return replace(runs, length=RUN if costly else ROW, streamed=streamed)
-
-
-def _asked_ahead(vector: ir.For | ir.Runs, writes: Sequence[Write], depth: int) -> ir.For | ir.Runs:
-    """A costly vector loop, which would ask for the next lines of memory late.
-
-    One that writes several arrays waits for the lines of those anyway.
-    """
-    runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
-    index, extent = runs.loop.index, runs.loop.extent
-    if len(writes) > 1 or (isinstance(extent, ir.Literal) and extent.value <= RUN):
-        return vector
-    found = dict.fromkeys(e for e in expressions([runs.loop]) if isinstance(e, ir.Load))
-    loads = [e for e in found if is_in_order(e.offset, index)]
-    outer = set(LOOP_INDICES[:depth])
-    ahead = tuple(e for e in loads if depth == 0 or outer & set(walk(e.offset)))  # no row that all rows read again
-    return replace(runs, ahead=ahead) if ahead else vector
 
 
 def _added_in_float32(vector: ir.For, names: Names) -> ir.For | ir.Runs:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from codegen import ir
+from codegen.ahead import asked_ahead
 from codegen.jam import jammed
 from codegen.runtime import is_routine
 from codegen.transform import share_kernels
@@ -149,7 +150,7 @@ class _Lowering:
         described = tuple(self._result(x, s) for x, s in zip(wanted, replaces, strict=True))
         kernels, run = share_kernels([kernel for step in steps for kernel in step.kernels], [*definitions, *run])
         made_by = {kernel.name: (step, k) for step in steps for k, kernel in enumerate(step.kernels)}
-        kernels = [replace(jammed(kernel), comment=_told(*made_by[kernel.name])) for kernel in kernels]
+        kernels = [replace(asked_ahead(jammed(kernel)), comment=_told(*made_by[kernel.name])) for kernel in kernels]
         fields = self._fields(wanted, results)
         taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
         title, *rest = comment.split("\n")

@@ -27,7 +27,8 @@ def program(dtype, name, ahead=False, by_threads=False):
     value = ir.Load(dtype, x, i * m + j)
     result = ir.Operation(dtype, "logical_not", (value,)) if dtype == "bool" else value + value
     loop = ir.For(j, m, (ir.Store(y, i * m + j, result),), simd=True)
-    runs = ir.Runs(loop, RUN, streamed=ir.Streamed(y, n * m, by_threads), ahead=(value,) if ahead else ())
+    early = ir.Ahead(ir.Pointer(x, i * m + ir.RUN), ir.END - ir.RUN, 64)
+    runs = ir.Runs(loop, RUN, before=(early,) if ahead else (), streamed=ir.Streamed(y, n * m, by_threads))
     rows = ir.For(i, n, (runs,))
     kernel = ir.Kernel("rows", (x, y, n, m), (rows,))
     call = ir.Call("rows", (ir.Pointer(x, ir.index(0)), ir.Pointer(y, ir.index(0)), n, m))

@@ -41,11 +41,6 @@ def past(*body):
     return ir.Runs(ir.For(i, n, body, simd=True), 9, streamed=ir.Streamed(out, n))
 
 
-def early(load):
-    """A loop that adds up an array and asks for another place early."""
-    return ir.Runs(ir.For(i, n, (ADD,), simd=True), 9, ahead=(load,))
-
-
 def place(buffer, base="workspace", offset=ZERO):
     return ir.Place(buffer, base, offset)
 
@@ -133,8 +128,13 @@ KERNELS = {
         "out is not written once and never read", body=(past(ir.Store(out, i, ir.Load("float64", out, i))),)),
     "an array past the caches in another order": unsound(
         "out is not written in order", body=(past(ir.Store(out, i + i, ONE)),)),
-    "an array asked for ahead that is not read so": unsound(
-        "x is not read in order", body=(START, early(ir.Load("float64", x, n + i)))),
+    "a main function that asks ahead": unsound(
+        "only a kernel asks ahead", function="f", run=(ir.Ahead(ir.Pointer(x, ZERO), n, 64), CALL)),
+    "memory that is asked for when it is read": unsound(
+        "only a kernel asks ahead, and not for what it reads next", body=(ir.Ahead(ir.Pointer(x, ZERO), n, 0),)),
+    "as much memory as a float says": unsound(
+        "a count takes int64, but is given float64", body=(ir.Ahead(ir.Pointer(x, ZERO), ONE, 64),)),
+    "a run outside of runs": unsound("run is not declared", body=(ir.Store(out, ir.RUN, ONE),)),
     "an offset that is no integer": unsound(
         "an offset takes int64, but is given float64", body=(ir.Store(out, ONE, ONE),)),
     "an offset of a load": unsound("at int32", body=(

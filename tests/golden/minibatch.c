@@ -81,14 +81,14 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         SG_BLOCK_OF(n, call)
 #endif
 
-/* Asks for what is 4 kB beyond the bytes that a loop is about to read. */
-static inline void sg_ahead(const void *from, int64_t bytes)
+/* Asks for memory that will be read soon: some bytes, from `distance` behind a place on. */
+static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 {
 #if defined(__GNUC__)
     for (int64_t k = 0; k < bytes; k += 64)
-        __builtin_prefetch((const void *)((uintptr_t)from + 4096 + (uintptr_t)k));
+        __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)(distance + k)));
 #else
-    (void)from, (void)bytes;
+    (void)from, (void)distance, (void)bytes;
 #endif
 }
 
@@ -136,10 +136,9 @@ SG_INLINE double sg_of_bits_f64(uint64_t bits)
 /* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
 SG_INLINE double sg_sigmoid_f64(double x)
 {
-    const double y = -600.0 > -x ? -600.0 : -x;
-    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.800000000039bp52), 0x1.80000000007ffp52);
+    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(-x, 0x1.71547652b82fep+0, 0x1.800000000039bp52), 0x1.80000000007ffp52);
     const double n = sg_of_bits_f64(shifted) - 0x1.800000000039bp52;
-    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y));
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, -x));
     const double r2 = r * r;
     double p0 = 2.0926839661482764e-09, p1 = 2.5112257561583502e-08;
     p0 = sg_muladd_f64(p0, r2, 2.7557233732592873e-07);
@@ -153,7 +152,7 @@ SG_INLINE double sg_sigmoid_f64(double x)
     p1 = sg_muladd_f64(p1, r2, 0.16666666666666685);
     const double p = sg_muladd_f64(p1, r, p0);
     const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * sg_of_bits_f64(shifted << 52);
-    return 0x1p-100 / (0x1p-100 + e);
+    return x > 600.0 ? 1 : 0x1p-100 / (0x1p-100 + e);
 }
 
 static inline double sg_maximum_f64(double a, double b)
@@ -224,14 +223,13 @@ SG_INLINE double sg_exp_reduced_f64(double r, uint64_t shifted, double factor)
     return e * sg_of_bits_f64(half) * sg_of_bits_f64((shifted << 52) - half);
 }
 
-/* exp(x - tail) factor, for a tail far below x. */
+/* exp(x - tail) factor, for a tail far below x. Below -bound there is no n, and whatever comes out is left. */
 SG_INLINE double sg_exp_scaled_f64(double x, double tail, double factor)
 {
-    const double y = -800.0 > x ? -800.0 : x;
-    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.80000000007fep52), 0x1.8000000000c0ep52);
+    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(x, 0x1.71547652b82fep+0, 0x1.80000000007fep52), 0x1.8000000000c0ep52);
     const double n = sg_of_bits_f64(shifted) - 0x1.80000000007fep52;
-    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y) - tail);
-    return sg_exp_reduced_f64(r, shifted, factor);
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, x) - tail);
+    return x < -800.0 ? 0.0 : sg_exp_reduced_f64(r, shifted, factor);
 }
 
 SG_INLINE double sg_exp_f64(double x)
@@ -320,8 +318,8 @@ SG_KERNEL void compute_loss_update_bias(const double *restrict t_2, double *rest
     double grad_bias = 0.0;
     for (int64_t run = first; run < last; run += 512) {
         const int64_t end = last - run < 512 ? last : run + 512;
-        sg_ahead(t_2 + run, (end - run) * 8);
-        sg_ahead(targets + run, (end - run) * 8);
+        sg_ahead(t_2 + run, 8192, (end - run) * 8);
+        sg_ahead(targets + run, 8192, (end - run) * 8);
         SG_LANES(omp simd reduction(+:total) reduction(+:grad_bias))
         for (int64_t i = run; i < end; ++i) {
             const double score = t_2[i] + bias_2;

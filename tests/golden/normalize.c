@@ -96,13 +96,6 @@ typedef long long sg_part __attribute__((vector_size(32), may_alias));
 typedef long long sg_part __attribute__((vector_size(16), may_alias));
 #endif
 
-/* Where a loop computes little for each element, several vectors at a time keep the caches busier. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define SG_UNROLLED __attribute__((optimize("unroll-loops")))
-#else
-#define SG_UNROLLED
-#endif
-
 static inline bool sg_is_large(int64_t bytes)
 {
 #ifdef SG_PAST_CACHES
@@ -140,6 +133,17 @@ static inline void sg_streamed(void)
 #endif
 }
 
+/* Asks for memory that will be read soon: some bytes, from `distance` behind a place on. */
+static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
+{
+#if defined(__GNUC__)
+    for (int64_t k = 0; k < bytes; k += 64)
+        __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)(distance + k)));
+#else
+    (void)from, (void)distance, (void)bytes;
+#endif
+}
+
 static inline bool sg_isnan_f64(double a)
 {
     return a != a;
@@ -157,7 +161,8 @@ static inline double sg_maximum_f64(double a, double b)
    12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 8*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
                               double *restrict t_of_block, double *restrict best_of_block,
-                              int64_t *restrict best_of_block_2, int64_t x_1, int64_t first, int64_t last)
+                              int64_t *restrict best_of_block_2, int64_t x_1, int64_t first, int64_t last,
+                              int64_t x_0)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < x_1; ++i) {
@@ -177,24 +182,37 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
         }
         const double mean = total / (double)x_1;
         double total_2 = 0.0;
-        SG_LANES(omp simd reduction(+:total_2))
-        for (int64_t j = 0; j < x_1; ++j) {
-            const double x_2 = x[i * x_1 + j];
-            const double t_3 = x_2 - mean;
-            total_2 += t_3 * t_3;
+        for (int64_t run = 0; run < x_1; run += 512) {
+            const int64_t end = x_1 - run < 512 ? x_1 : run + 512;
+            sg_ahead(x + i * x_1 + run, 8192, (end - run) * 8);
+            SG_LANES(omp simd reduction(+:total_2))
+            for (int64_t j = run; j < end; ++j) {
+                const double x_2 = x[i * x_1 + j];
+                const double t_3 = x_2 - mean;
+                total_2 += t_3 * t_3;
+            }
         }
         const double t_7 = sqrt(total_2 / (double)x_1 + 1e-05);
-        SG_LANES(omp simd)
-        for (int64_t j = 0; j < x_1; ++j) {
-            const double x_2 = x[i * x_1 + j];
-            const double t_3 = x_2 - mean;
-            const double t_8 = t_3 / t_7;
-            scaled[i * x_1 + j] = t_8 * gain[j];
-            t_of_block[j] += t_8;
+        for (int64_t run = 0, sg_run = sg_is_large(x_0 * x_1 * 8) ? 128 : x_0 * x_1; run < x_1; run += sg_run) {
+            const int64_t end = x_1 - run < sg_run ? x_1 : run + sg_run;
+            double sg_row[128];
+            const bool sg_large = sg_run != x_0 * x_1;
+            double *sg_to = sg_large ? sg_row : scaled + i * x_1 + run;
+            SG_LANES(omp simd)
+            for (int64_t j = run; j < end; ++j) {
+                const double x_2 = x[i * x_1 + j];
+                const double t_3 = x_2 - mean;
+                const double t_8 = t_3 / t_7;
+                sg_to[j - run] = t_8 * gain[j];
+                t_of_block[j] += t_8;
+            }
+            if (sg_large)
+                sg_stream(scaled + i * x_1 + run, sg_row, (end - run) * 8);
         }
     }
     best_of_block[0] = best;
     best_of_block_2[0] = nan_seen;
+    sg_streamed();
 }
 
 /* What compute_scaled leaves to do when all blocks are done. */
@@ -231,20 +249,19 @@ SG_KERNEL void compute_scaled_in_blocks(const double *restrict x, const double *
 {
     const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 9);
     SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * ((x_1 + 15) & -16), best_of_block + block,
-                                     best_of_block_2 + block, x_1, first, last))
+                                     best_of_block_2 + block, x_1, first, last, x_0))
     compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
 }
 
 /* switch(x.shape[0] > 0, sum((x - mean) / sqrt(...), axis=0) * gain, 0) : float64 (x_1,)    test_golden.py:68
    x_1 operations; 16*x_1 bytes read, 8*x_1 written */
-SG_UNROLLED
 SG_KERNEL void compute(const double *restrict t, const double *restrict gain, double *restrict output_1, int64_t x_1,
                        int64_t first, int64_t last, int64_t n)
 {
-    for (int64_t run = first, sg_run = sg_is_large(x_1 * 8) ? 512 : x_1; run < last; run += sg_run) {
+    for (int64_t run = first, sg_run = sg_is_large(x_1 * 8) ? 128 : x_1; run < last; run += sg_run) {
         const int64_t end = last - run < sg_run ? last : run + sg_run;
-        double sg_row[512];
-        const bool sg_large = sg_is_large(x_1 * 8);
+        double sg_row[128];
+        const bool sg_large = sg_run != x_1;
         double *sg_to = sg_large ? sg_row : output_1 + run;
         SG_LANES(omp simd)
         for (int64_t i = run; i < end; ++i) {

@@ -135,14 +135,13 @@ SG_INLINE float sg_exp_reduced_f32(float r, uint32_t shifted, float factor)
     return e * sg_of_bits_f32(half) * sg_of_bits_f32((shifted << 23) - half);
 }
 
-/* exp(x - tail) factor, for a tail far below x. */
+/* exp(x - tail) factor, for a tail far below x. Below -bound there is no n, and whatever comes out is left. */
 SG_INLINE float sg_exp_scaled_f32(float x, float tail, float factor)
 {
-    const float y = -110.0f > x ? -110.0f : x;
-    const uint32_t shifted = sg_limited_f32(sg_muladd_f32(y, 0x1.715476p+0f, 0x1.8001fcp23f), 0x1.800314p23f);
+    const uint32_t shifted = sg_limited_f32(sg_muladd_f32(x, 0x1.715476p+0f, 0x1.8001fcp23f), 0x1.800314p23f);
     const float n = sg_of_bits_f32(shifted) - 0x1.8001fcp23f;
-    const float r = sg_muladd_f32(n, -0x1.7f7d1cp-20f, sg_muladd_f32(n, -0x1.62e4p-1f, y) - tail);
-    return sg_exp_reduced_f32(r, shifted, factor);
+    const float r = sg_muladd_f32(n, -0x1.7f7d1cp-20f, sg_muladd_f32(n, -0x1.62e4p-1f, x) - tail);
+    return x < -110.0f ? 0.0f : sg_exp_reduced_f32(r, shifted, factor);
 }
 
 SG_INLINE float sg_exp_f32(float x)

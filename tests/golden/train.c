@@ -119,10 +119,9 @@ SG_INLINE double sg_of_bits_f64(uint64_t bits)
 /* 1 / (1 + exp(-x)) with all three scaled alike, so that exp(-x) cannot overflow where the quotient is above 0. */
 SG_INLINE double sg_sigmoid_f64(double x)
 {
-    const double y = -600.0 > -x ? -600.0 : -x;
-    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(y, 0x1.71547652b82fep+0, 0x1.800000000039bp52), 0x1.80000000007ffp52);
+    const uint64_t shifted = sg_limited_f64(sg_muladd_f64(-x, 0x1.71547652b82fep+0, 0x1.800000000039bp52), 0x1.80000000007ffp52);
     const double n = sg_of_bits_f64(shifted) - 0x1.800000000039bp52;
-    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, y));
+    const double r = sg_muladd_f64(n, -0x1.ef35793c7673p-45, sg_muladd_f64(n, -0x1.62e42fefa38p-1, -x));
     const double r2 = r * r;
     double p0 = 2.0926839661482764e-09, p1 = 2.5112257561583502e-08;
     p0 = sg_muladd_f64(p0, r2, 2.7557233732592873e-07);
@@ -136,7 +135,7 @@ SG_INLINE double sg_sigmoid_f64(double x)
     p1 = sg_muladd_f64(p1, r2, 0.16666666666666685);
     const double p = sg_muladd_f64(p1, r, p0);
     const double e = sg_muladd_f64(r, sg_muladd_f64(r, p, 1), 1) * sg_of_bits_f64(shifted << 52);
-    return 0x1p-100 / (0x1p-100 + e);
+    return x > 600.0 ? 1 : 0x1p-100 / (0x1p-100 + e);
 }
 
 /* The BLAS, by pointers that train_blas receives; NULL until then, and loops are used instead. */

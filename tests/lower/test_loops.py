@@ -6,6 +6,7 @@ import pytest
 import symgraph as sg
 import symgraph.tensor as T
 from codegen import ir
+from codegen.ahead import asked_ahead
 from codegen.visit import expressions, statements
 
 x, y = T.dmatrices("x", "y")
@@ -183,19 +184,26 @@ def test_what_only_the_caller_reads_may_go_past_the_caches(lowered):
     assert streamed(kernel(lowered, [large], large + 1).body) == ["output_0"]
 
 
-def ahead(body):
-    return [load.buffer.name for s in statements(body) if isinstance(s, ir.Runs) for load in s.ahead]
+def ahead(kernel):
+    return [s.place.buffer.name for s in statements(asked_ahead(kernel).body) if isinstance(s, ir.Ahead)]
 
 
-def test_what_an_expensive_loop_reads_is_asked_for_ahead(lowered):
-    assert ahead(kernel(lowered, [v], T.exp(v)).body) == ["v"]
-    assert ahead(kernel(lowered, [v], T.exp(v).sum()).body) == ["v"]
-    assert ahead(kernel(lowered, [x, v], T.exp(x * v).sum(axis=1)).body) == ["x"]  # v is read again in each row
-    assert ahead(kernel(lowered, [v], v + 1).body) == []
-    assert ahead(kernel(lowered, [v], T.exp(v), T.log(v)).body) == []  # it waits for what it writes
-    assert ahead(kernel(lowered, [v], T.exp(v[::2])).body) == []  # not one element after the other
+def test_what_a_costly_loop_reads_is_asked_for_ahead(lowered):
+    assert ahead(kernel(lowered, [v], T.exp(v))) == ["v"]
+    assert ahead(kernel(lowered, [v], T.exp(v).sum())) == ["v"]
+    assert ahead(kernel(lowered, [x, v], T.exp(x * v).sum(axis=1))) == ["x"]  # v is read again in each row
+    assert ahead(kernel(lowered, [v], v + 1)) == []
+    assert ahead(kernel(lowered, [v], T.exp(v), T.log(v))) == []  # it waits for what it writes
+    assert ahead(kernel(lowered, [v], T.exp(v[::2]))) == []  # not one element after the other
     small = T.TensorType("float64", (512,))("small")
-    assert ahead(kernel(lowered, [small], T.exp(small)).body) == []
+    assert ahead(kernel(lowered, [small], T.exp(small))) == []
+
+
+def test_the_second_pass_over_a_row_asks_ahead(lowered):
+    assert ahead(kernel(lowered, [x], x - x.sum(axis=1, keepdims=True))) == ["x"]
+    assert ahead(kernel(lowered, [x, v], (x * v - x.sum(axis=1, keepdims=True)) / v)) == ["x"]  # v stays in the cache
+    assert ahead(kernel(lowered, [x], T.nnet.softmax(x))) == ["x"]  # once, of three passes
+    assert ahead(kernel(lowered, [x], x.sum(axis=1))) == []
 
 
 def test_what_a_later_step_reads_and_what_is_updated_stays_in_the_caches(lowered):
