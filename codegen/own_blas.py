@@ -55,7 +55,7 @@ class OwnBlas:
 def _text() -> str:
     """The C: what both types share, then the products for each."""
     home = Path(__file__).with_name(_FILE)
-    common, *products = ((home / f"{part}.c").read_text(encoding="utf-8") for part in ("vectors", "gemm", "gemv"))
+    common, *products = ((home / f"{part}.c").read_text(encoding="utf-8") for part in ("vectors", "gemm", "few", "cblas", "gemv"))
     parts = [common]
     for real, letter in _TYPES:
         names = {"REAL": real, "GEMM": f"cblas_{letter}gemm", "GEMV": f"cblas_{letter}gemv"}
