@@ -99,7 +99,7 @@ def bound_outputs(
             raise ShapeError(f"{what} has shape {format_shape(array.shape)}, but the result has {format_shape(shape)}")
         if not array.flags.carray:
             raise ValueError(f"{what} is not contiguous, aligned and writable")
-    check_apart(signature, arrays, [*arrays, *taken])
+    _check_apart(signature, arrays, [*arrays, *taken])
     return tuple(arrays)
 
 
@@ -111,7 +111,7 @@ def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return memory[start : start + count].view(dtype).reshape(shape)
 
 
-def check_apart(signature: Signature, arrays: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> None:
+def _check_apart(signature: Signature, arrays: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> None:
     """Raise ValueError where arrays to write to share memory with others than themselves."""
     places = [(x, extent(x)) for x in others]
     for name, array in zip(signature.wanted, arrays, strict=False):

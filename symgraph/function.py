@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codegen.launcher import launcher
-from symgraph.bound import Bound, bound_inputs, bound_outputs, check_apart
+from symgraph.bound import Bound, bound_inputs, bound_outputs
 from symgraph.compiler import Compiler, Variant, cache_of, machine, toolchain_or_warning
 from symgraph.engine import Shapes, check_shapes
 from symgraph.errors import AssertionFailure
@@ -152,7 +152,8 @@ class Function:
 
     def _call_bound(self, bound: Bound, outputs: tuple[np.ndarray, ...]) -> None:
         storages = [s.storage for s in self.signature.shared]
-        check_apart(self.signature, outputs, [*outputs, *bound.inputs, *storages])
+        bound_inputs(self.signature, bound.inputs, {})
+        bound_outputs(self.signature, [x.shape for x in outputs], outputs, [*bound.inputs, *storages])
         self._run(bound.inputs, outputs)
         self._quicken()
         self._quicken_bound(bound, outputs)

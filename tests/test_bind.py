@@ -227,6 +227,33 @@ def test_state_is_followed(make):
     np.testing.assert_array_equal(g(), [1, 1, 1])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # numpy 2.5 would rather not have shapes set
+def test_arrays_that_change_between_calls_are_noticed(make):
+    x, s = T.dmatrix("x"), sg.shared(np.zeros(2), "s")
+    f = make([x], [x * 2, x.sum(axis=0) + s], updates=[(s, s + 1)])
+    value, out = np.arange(4.0).reshape(2, 2), [np.empty((2, 2)), np.empty(2)]
+    g = f.bind(value, out=out)
+    for k in range(3):
+        assert g()[1].tolist() == [2.0 + k, 4.0 + k]
+    value.shape = (1, 4)
+    with pytest.raises(sg.ShapeError):
+        g()
+    value.shape = (2, 2)
+    assert g()[1].tolist() == [5.0, 7.0]
+    out[0].flags.writeable = False
+    with pytest.raises((ValueError, TypeError)):
+        g()
+    out[0].flags.writeable = True
+    value.dtype = "complex64"
+    with pytest.raises((ValueError, TypeError)):
+        g()
+    value.dtype = "float64"
+    assert g()[1].tolist() == [6.0, 8.0] and s.get_value().tolist() == [5.0, 5.0]
+    f.free()
+    assert g()[1].tolist() == [7.0, 9.0]
+    assert f(np.ones((1, 2)))[1].tolist() == [7.0, 7.0] and g()[1].tolist() == [9.0, 11.0]
+
+
 def test_what_is_printed_and_lengths_from_programs_of_their_own(make, capsys):
     x = T.dvector("x")
     f = make([x], sg.Print("value")(x) + 1)

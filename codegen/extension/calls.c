@@ -120,14 +120,41 @@ static PyTypeObject CallType = {
     .tp_members = call_members,
 };
 
-/* ---- calls with arrays that are fixed */
+/* ---- calls with arrays that are fixed
+
+As long as a call finds all arrays as the last one left them, and is short, it repeats what that one handed to the
+program, and checks nothing else.
+*/
+
+typedef struct {
+    PyArrayObject *array;
+    PyArray_Descr *dtype; /* held */
+    void *data;
+    npy_intp *lengths;
+    int flags, ndim;
+} Seen;
 
 typedef struct {
     PyObject_HEAD
     Call *call;
     PyObject *inputs, *out, *packed;
     PyObject *storages; /* of the state, seen to share no memory with `out` */
+    bool repeats;       /* whether the following are those of the last call */
+    Seen *seen;         /* the inputs, the state, the results */
+    npy_intp *lengths;  /* of all of them */
+    void **arrays;
+    int64_t *sizes;
 } Bound;
+
+static Py_ssize_t seen_count(const Program *p) { return p->inputs + p->shared + p->returned; }
+
+static PyObject *seen_array(const Bound *bound, Py_ssize_t k)
+{
+    const Program *p = bound->call->program;
+    PyObject *tuple = k < p->inputs ? bound->inputs : k < p->inputs + p->shared ? bound->storages : bound->out;
+    return PyTuple_GET_ITEM(tuple, k < p->inputs ? k : k < p->inputs + p->shared ? k - p->inputs
+                                                                                : k - p->inputs - p->shared);
+}
 
 static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -154,9 +181,28 @@ static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)bound;
 }
 
+static void forget(Bound *bound)
+{
+    if (bound->call->program->last_by == bound)
+        bound->call->program->last_by = NULL;
+    for (Py_ssize_t k = 0; bound->seen != NULL && k < seen_count(bound->call->program); ++k)
+        Py_XDECREF(bound->seen[k].dtype);
+    PyMem_Free(bound->seen);
+    PyMem_Free(bound->lengths);
+    PyMem_Free(bound->arrays);
+    PyMem_Free(bound->sizes);
+    bound->seen = NULL;
+    bound->lengths = NULL;
+    bound->arrays = NULL;
+    bound->sizes = NULL;
+    bound->repeats = false;
+}
+
 static void bound_dealloc(PyObject *self)
 {
     Bound *bound = (Bound *)self;
+    if (bound->call != NULL)
+        forget(bound);
     Py_XDECREF(bound->call);
     Py_XDECREF(bound->inputs);
     Py_XDECREF(bound->out);
@@ -165,20 +211,102 @@ static void bound_dealloc(PyObject *self)
     Py_TYPE(self)->tp_free(self);
 }
 
-static PyObject *bound_try(Bound *bound)
+/* Note what a call that has succeeded found, if the next one may repeat it; there may be no memory for that. */
+static void remember(Bound *bound)
+{
+    Program *p = bound->call->program;
+    const Py_ssize_t count = seen_count(p);
+    forget(bound);
+    if (p->reads_values || p->results != PyTuple_GET_SIZE(bound->out) || work(p, p->last) > LONG_CALL)
+        return;
+    size_t lengths = 1;
+    for (Py_ssize_t k = 0; k < count; ++k)
+        lengths += (size_t)PyArray_NDIM((PyArrayObject *)seen_array(bound, k));
+    bound->seen = PyMem_Calloc((size_t)count + 1, sizeof *bound->seen);
+    bound->lengths = PyMem_Calloc(lengths, sizeof *bound->lengths);
+    bound->arrays = PyMem_Calloc((size_t)p->arrays + 1, sizeof *bound->arrays);
+    bound->sizes = PyMem_Calloc((size_t)p->size_count + 1, sizeof *bound->sizes);
+    if (bound->seen == NULL || bound->lengths == NULL || bound->arrays == NULL || bound->sizes == NULL) {
+        forget(bound);
+        return;
+    }
+    npy_intp *at = bound->lengths;
+    for (Py_ssize_t k = 0; k < count; ++k) {
+        PyArrayObject *array = (PyArrayObject *)seen_array(bound, k);
+        bound->seen[k] = (Seen){array, (PyArray_Descr *)Py_NewRef(PyArray_DESCR(array)), PyArray_DATA(array), at,
+                                PyArray_FLAGS(array), PyArray_NDIM(array)};
+        for (int j = 0; j < PyArray_NDIM(array); ++j)
+            *at++ = PyArray_DIM(array, j);
+        bound->arrays[k < p->inputs + p->shared ? k : k + p->constants] = PyArray_DATA(array);
+    }
+    for (Py_ssize_t k = 0; k < p->constants; ++k)
+        bound->arrays[p->inputs + p->shared + k] = p->constant[k];
+    memcpy(bound->sizes, p->last, (size_t)p->size_count * sizeof *bound->sizes);
+    bound->repeats = true;
+}
+
+static bool is_as_seen(const Seen *seen)
+{
+    const PyArrayObject *array = seen->array;
+    if (PyArray_DATA((PyArrayObject *)array) != seen->data || PyArray_FLAGS(array) != seen->flags ||
+        PyArray_DESCR((PyArrayObject *)array) != seen->dtype || PyArray_NDIM(array) != seen->ndim)
+        return false;
+    const npy_intp *lengths = PyArray_DIMS((PyArrayObject *)array);
+    for (int k = 0; k < seen->ndim; ++k)
+        if (lengths[k] != seen->lengths[k])
+            return false;
+    return true;
+}
+
+static bool may_repeat(const Bound *bound)
 {
     const Program *p = bound->call->program;
-    PyObject *results[p->results + 1];
+    if (!bound->repeats || bound->call->retired || !is_idle(&bound->call->guard) ||
+        p->workspace_size < (size_t)bound->sizes[p->workspace_at])
+        return false;
+    for (Py_ssize_t k = 0; k < p->shared; ++k)
+        if (SLOT(p->state[k].variable, storage_at) != PyTuple_GET_ITEM(bound->storages, k))
+            return false;
+    for (Py_ssize_t k = 0; k < seen_count(p); ++k)
+        if (!is_as_seen(&bound->seen[k]))
+            return false;
+    return true;
+}
+
+static PyObject *bound_try(Bound *bound)
+{
+    Program *p = bound->call->program;
+    if (may_repeat(bound)) {
+        const int code = p->run(bound->arrays, bound->sizes, p->workspace);
+        clean_vector_registers();
+        if (code != 0)
+            return NULL;
+        p->calls += 1;
+        if (p->last_by != bound) {
+            p->last_by = bound;
+            memcpy(p->last, bound->sizes, (size_t)p->size_count * sizeof *p->last);
+        }
+        return Py_NewRef(bound->packed);
+    }
+    bool same = true;
     for (Py_ssize_t k = 0; k < p->shared; ++k) {
         PyObject *variable = p->state[k].variable;
-        if (SLOT(variable, storage_at) != PyTuple_GET_ITEM(bound->storages, k) &&
-            SLOT(variable, borrowed_at) != Py_False)
+        const bool is_seen = SLOT(variable, storage_at) == PyTuple_GET_ITEM(bound->storages, k);
+        if (!is_seen && SLOT(variable, borrowed_at) != Py_False)
             return NULL;
+        same &= is_seen;
     }
+    if (!takes_out(p, bound->out)) {
+        PyErr_Clear();
+        return NULL;
+    }
+    PyObject *results[p->results + 1];
     if (!call_run(bound->call, &PyTuple_GET_ITEM(bound->inputs, 0), p->inputs, bound->out, results))
         return NULL;
     for (Py_ssize_t k = 0; k < p->returned; ++k)
         Py_DECREF(results[k]);
+    if (same)
+        remember(bound);
     return Py_NewRef(bound->packed);
 }
 

@@ -106,6 +106,7 @@ typedef struct {
     Planned planned[PLANS_KEPT];
     int plans;
     int64_t *last; /* the sizes of the last call */
+    const void *last_by; /* the Bound that made it, if it was one that repeated itself */
     Extent *apart; /* of the state when it was last seen to share no memory, and as much room for it now */
     char *workspace;
     size_t workspace_size;
@@ -318,6 +319,7 @@ static Outcome run(Program *p, void *const *arrays, const int64_t *sizes, PyObje
     if (code != 0)
         return FAILED;
     p->calls += 1;
+    p->last_by = NULL;
     for (Py_ssize_t k = 0; k < p->size_count; ++k)
         p->last[k] = sizes[k];
     for (Py_ssize_t k = p->returned; k < p->results; ++k) {
