@@ -15,6 +15,7 @@ from codegen.toolchain import Toolchain
 
 NAME = "symgraph's own"
 _FILE = "products"
+_PARTS = ("vectors", "gemm", "few", "cblas", "gemv")
 _TYPES = (("float", "s"), ("double", "d"))
 
 # The vectors are written out; a multiplication and the addition after it may be one instruction.
@@ -55,7 +56,7 @@ class OwnBlas:
 def _text() -> str:
     """The C: what both types share, then the products for each."""
     home = Path(__file__).with_name(_FILE)
-    common, *products = ((home / f"{part}.c").read_text(encoding="utf-8") for part in ("vectors", "gemm", "few", "cblas", "gemv"))
+    common, *products = ((home / f"{part}.c").read_text(encoding="utf-8") for part in _PARTS)
     parts = [common]
     for real, letter in _TYPES:
         names = {"REAL": real, "GEMM": f"cblas_{letter}gemm", "GEMV": f"cblas_{letter}gemv"}

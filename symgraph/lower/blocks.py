@@ -21,6 +21,7 @@ from symgraph.lower.regions import multiply
 OUTERMOST = LOOP_INDICES[0]
 ZERO, ONE = ir.index(0), ir.index(1)
 EXPENSIVE_EFFORT = 16
+MEMORY_EFFORT = 2  # to load or to store an element
 LINE = 128  # bytes of the cache that a core may take to itself, by pairs of lines
 
 
@@ -52,10 +53,10 @@ class Halves:
 
 
 def effort(e: ir.Expr) -> int:
-    """About how many additions an expression costs; to load or store an element counts as one."""
+    """About how many additions an expression costs."""
     match e:
         case ir.Load():
-            return 1
+            return MEMORY_EFFORT
         case ir.Operation(_, name):
             return (EXPENSIVE_EFFORT if name in EXPENSIVE else 1) + sum(map(effort, children(e)))
     return sum(map(effort, children(e)))

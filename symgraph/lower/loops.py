@@ -15,7 +15,17 @@ from codegen import ir
 from codegen.operations import EXPENSIVE, identity
 from codegen.visit import buffers, children, free_variables, rebuild, walk
 from symgraph.graph.node import Apply, Variable
-from symgraph.lower.blocks import OUTERMOST, ZERO, Share, can_be_split, effort, halves, is_little, is_shared
+from symgraph.lower.blocks import (
+    MEMORY_EFFORT,
+    OUTERMOST,
+    ZERO,
+    Share,
+    can_be_split,
+    effort,
+    halves,
+    is_little,
+    is_shared,
+)
 from symgraph.lower.elements import (
     LOOP_DEPTH,
     LOOP_INDICES,
@@ -191,7 +201,7 @@ class _NestBuilder:
         expressions = [v.expr for v in (*self.values.values(), *self.loads.values()) if v and v.depth == deepest]
         expressions += [s.reduction.body for s in self.sinks if isinstance(s, Accumulation) and s.depth == deepest]
         writes = [s.expr for s in self.sinks if isinstance(s, Write) and s.depth == deepest]
-        each = sum(map(effort, [*expressions, *writes])) + len(writes)
+        each = sum(map(effort, [*expressions, *writes])) + MEMORY_EFFORT * len(writes)
         return multiply(reduce(multiply, self.extents), ir.index(each)) if self.extents else ZERO
 
     # -- what there is to do

@@ -111,7 +111,7 @@ SG_PLAIN
 SG_KERNEL void compute_in_blocks(const int64_t *restrict picks, uint32_t *restrict best_of_block, uint8_t *restrict t,
                                  int64_t picks_0)
 {
-    const int64_t blocks = sg_blocks(picks_0, picks_0 * 4);
+    const int64_t blocks = sg_blocks(picks_0, picks_0 * 5);
     SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, first, last))
     compute_rest(t, best_of_block, blocks);
 }
@@ -130,7 +130,7 @@ SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int6
 SG_PLAIN
 SG_KERNEL void compute_2_in_blocks(const double *restrict step, double *restrict t_2, int64_t picks_0)
 {
-    const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 12);
+    const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 20);
     SG_IN_BLOCKS(picks_0 * 4, compute_2(step, t_2, first, last))
 }
 
@@ -155,7 +155,7 @@ SG_PLAIN
 SG_KERNEL void compute_3_in_blocks(const int64_t *restrict picks, const double *restrict table,
                                    double *restrict output_0, int64_t picks_0)
 {
-    const int64_t blocks = sg_blocks(picks_0, picks_0 * 4);
+    const int64_t blocks = sg_blocks(picks_0, picks_0 * 8);
     SG_IN_BLOCKS(picks_0, compute_3(picks, table, output_0, first, last))
 }
 

@@ -150,7 +150,7 @@ SG_PLAIN
 SG_KERNEL void compute_in_blocks(const double *restrict x, const double *restrict y, double *restrict output_0,
                                  double *restrict output_1, int64_t x_0, int64_t x_1)
 {
-    const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 28);
+    const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 32);
     SG_IN_BLOCKS(x_0 * x_1, compute(x, y, output_0, output_1, first, last))
 }
 

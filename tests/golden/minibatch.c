@@ -358,7 +358,7 @@ SG_KERNEL void compute_loss_update_bias_in_blocks(const double *restrict t_2, do
                                                   double *restrict grad_bias_of_block, const double *restrict t_3,
                                                   double *restrict loss, int64_t n_3)
 {
-    const int64_t blocks = sg_blocks(n_3, n_3 * 62);
+    const int64_t blocks = sg_blocks(n_3, n_3 * 65);
     SG_IN_BLOCKS(n_3, compute_loss_update_bias(t_2, bias, targets, t, total_of_block + block,
                                                grad_bias_of_block + block, first, last, n_3))
     compute_loss_update_bias_rest(bias, t_3, loss, total_of_block, grad_bias_of_block, blocks, n_3);

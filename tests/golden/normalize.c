@@ -247,7 +247,7 @@ SG_KERNEL void compute_scaled_in_blocks(const double *restrict x, const double *
                                         double *restrict best_of_block, int64_t *restrict best_of_block_2,
                                         double *restrict t, double *restrict output_2, int64_t x_0, int64_t x_1)
 {
-    const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 9);
+    const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 13);
     SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * ((x_1 + 15) & -16), best_of_block + block,
                                      best_of_block_2 + block, x_1, first, last, x_0))
     compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
@@ -278,7 +278,7 @@ SG_PLAIN
 SG_KERNEL void compute_in_blocks(const double *restrict t, const double *restrict gain, double *restrict output_1,
                                  int64_t x_1, int64_t n)
 {
-    const int64_t blocks = sg_blocks(x_1, x_1 * 4);
+    const int64_t blocks = sg_blocks(x_1, x_1 * 7);
     SG_IN_BLOCKS(x_1, compute(t, gain, output_1, x_1, first, last, n))
 }
 

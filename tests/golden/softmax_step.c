@@ -377,7 +377,7 @@ SG_KERNEL void compute_loss_grad_b_in_blocks(const int64_t *restrict labels, con
                                              float *restrict grad_b_of_block, double *restrict total_2_of_block,
                                              float *restrict loss, float *restrict grad_b, int64_t x_0)
 {
-    const int64_t blocks = sg_blocks(x_0, x_0 * 280);
+    const int64_t blocks = sg_blocks(x_0, x_0 * 320);
     SG_IN_BLOCKS(x_0, compute_loss_grad_b(labels, t_3, b, output_1, t_2, grad_b_of_block + block * 32,
                                           total_2_of_block + block, first, last, x_0))
     compute_loss_grad_b_rest(loss, grad_b, total_2_of_block, grad_b_of_block, blocks, x_0);

@@ -332,7 +332,7 @@ SG_KERNEL void compute_y_pred_cost_grad_b_in_blocks(const double *restrict x, co
                                                     double *restrict grad_b2_of_block, double *restrict cost,
                                                     double *restrict grad_b, double *restrict grad_W2, int64_t y_0)
 {
-    const int64_t blocks = sg_blocks(y_0, y_0 * 66);
+    const int64_t blocks = sg_blocks(y_0, y_0 * 80);
     SG_IN_BLOCKS(y_0, compute_y_pred_cost_grad_b(x, W, b, W2, b2, y_pred, y, t, grad_b_of_block + block * 16,
                                                  grad_W2_of_block + block * 16, total_2_of_block + block,
                                                  grad_b2_of_block + block, first, last, y_0))
