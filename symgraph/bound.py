@@ -17,6 +17,8 @@ from symgraph.graph.types import format_shape
 from symgraph.launch import extent, overlap
 from symgraph.signature import NOT_GIVEN, CallSignature, Input, Signature
 
+PAGE, PAGED = 1 << 12, 1 << 16  # bytes: of a page, and from which on an array begins with one
+
 
 class Bound:
     """A compiled function with arrays that are fixed. Call it without arguments.
@@ -104,10 +106,11 @@ def bound_outputs(
 
 
 def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """A new array that begins where a vector may: numpy's begin where stores of whole vectors straddle lines."""
+    """A new array that begins where results do that the extension module makes: see `allocate` there."""
     count = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(count + ALIGNMENT, np.uint8)
-    start = -address(memory) % ALIGNMENT
+    alignment = PAGE if count >= PAGED else ALIGNMENT
+    memory = np.empty(count + alignment, np.uint8)
+    start = -address(memory) % alignment
     return memory[start : start + count].view(dtype).reshape(shape)
 
 

@@ -26,6 +26,11 @@ lets other threads run.
 #endif
 
 enum { ALIGNMENT = 64, HUGE_PAGE = 1 << 21, RECYCLED = HUGE_PAGE }; /* bytes; below RECYCLED results are kept whole */
+
+/* From PAGED on memory begins with a page. Modulo a page, loads wait for stores to places just behind theirs, and large
+   arrays of numpy's begin 16 bytes into one. */
+enum { PAGE = 1 << 12, PAGED = 1 << 16 };
+
 enum { PLANS_KEPT = 64, BLOCKS_KEPT = 64 };
 static const double LONG_CALL = 50e3; /* nanoseconds, by the estimate of `work` */
 
@@ -41,7 +46,8 @@ static PyObject *zero, *one;
 static void *allocate(size_t size)
 {
     void *memory;
-    if (posix_memalign(&memory, size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, size ? size : 1) != 0)
+    const size_t start = size >= HUGE_PAGE ? HUGE_PAGE : size >= PAGED ? PAGE : ALIGNMENT;
+    if (posix_memalign(&memory, start, size ? size : 1) != 0)
         return NULL;
 #ifdef MADV_HUGEPAGE
     if (size >= HUGE_PAGE)

@@ -21,7 +21,6 @@ from symgraph.lower.regions import multiply
 OUTERMOST = LOOP_INDICES[0]
 ZERO, ONE = ir.index(0), ir.index(1)
 EXPENSIVE_EFFORT = 16
-MEMORY_EFFORT = 2  # to load or to store an element
 LINE = 128  # bytes of the cache that a core may take to itself, by pairs of lines
 
 
@@ -53,13 +52,24 @@ class Halves:
 
 
 def effort(e: ir.Expr) -> int:
-    """About how many additions an expression costs."""
+    """About how many additions of float32 an expression costs; what is twice as wide costs twice as much."""
     match e:
-        case ir.Load():
-            return MEMORY_EFFORT
-        case ir.Operation(_, name):
-            return (EXPENSIVE_EFFORT if name in EXPENSIVE else 1) + sum(map(effort, children(e)))
+        case ir.Load(dtype):
+            return effort_of_memory(dtype)
+        case ir.Operation(dtype, name):
+            own = EXPENSIVE_EFFORT if name in EXPENSIVE else 1
+            return own * width(dtype) + sum(map(effort, children(e)))
     return sum(map(effort, children(e)))
+
+
+def effort_of_memory(dtype: str) -> int:
+    """The same, to load or to store an element."""
+    return 2 * width(dtype)
+
+
+def width(dtype: str) -> int:
+    """2 where a vector has half as many lanes as of float32."""
+    return 2 if itemsize(dtype) > 4 else 1
 
 
 def is_little(work: ir.Expr) -> bool:

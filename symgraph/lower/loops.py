@@ -16,12 +16,12 @@ from codegen.operations import EXPENSIVE, identity
 from codegen.visit import buffers, children, free_variables, rebuild, walk
 from symgraph.graph.node import Apply, Variable
 from symgraph.lower.blocks import (
-    MEMORY_EFFORT,
     OUTERMOST,
     ZERO,
     Share,
     can_be_split,
     effort,
+    effort_of_memory,
     halves,
     is_little,
     is_shared,
@@ -200,8 +200,9 @@ class _NestBuilder:
         deepest = len(self.extents)
         expressions = [v.expr for v in (*self.values.values(), *self.loads.values()) if v and v.depth == deepest]
         expressions += [s.reduction.body for s in self.sinks if isinstance(s, Accumulation) and s.depth == deepest]
-        writes = [s.expr for s in self.sinks if isinstance(s, Write) and s.depth == deepest]
-        each = sum(map(effort, [*expressions, *writes])) + MEMORY_EFFORT * len(writes)
+        writes = [s for s in self.sinks if isinstance(s, Write) and s.depth == deepest]
+        each = sum(map(effort, [*expressions, *(s.expr for s in writes)]))
+        each += sum(effort_of_memory(s.buffer.dtype) for s in writes)
         return multiply(reduce(multiply, self.extents), ir.index(each)) if self.extents else ZERO
 
     # -- what there is to do

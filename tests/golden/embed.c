@@ -51,8 +51,11 @@ static const int32_t *sg_threads = &sg_one_thread;
 
 SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 {
-    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
-    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, wanted = work / SG_BLOCK_WORK;
+    int64_t blocks = 1; /* a power of 2, which most numbers of threads share out evenly */
+    while (2 * blocks <= wanted && 2 * blocks <= most)
+        blocks *= 2;
+    return blocks;
 }
 
 /* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block.
@@ -111,7 +114,7 @@ SG_PLAIN
 SG_KERNEL void compute_in_blocks(const int64_t *restrict picks, uint32_t *restrict best_of_block, uint8_t *restrict t,
                                  int64_t picks_0)
 {
-    const int64_t blocks = sg_blocks(picks_0, picks_0 * 5);
+    const int64_t blocks = sg_blocks(picks_0, picks_0 * 7);
     SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, first, last))
     compute_rest(t, best_of_block, blocks);
 }
@@ -130,7 +133,7 @@ SG_KERNEL void compute_2(const double *restrict step, double *restrict t_2, int6
 SG_PLAIN
 SG_KERNEL void compute_2_in_blocks(const double *restrict step, double *restrict t_2, int64_t picks_0)
 {
-    const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 20);
+    const int64_t blocks = sg_blocks(picks_0 * 4, picks_0 * 40);
     SG_IN_BLOCKS(picks_0 * 4, compute_2(step, t_2, first, last))
 }
 
@@ -155,7 +158,7 @@ SG_PLAIN
 SG_KERNEL void compute_3_in_blocks(const int64_t *restrict picks, const double *restrict table,
                                    double *restrict output_0, int64_t picks_0)
 {
-    const int64_t blocks = sg_blocks(picks_0, picks_0 * 8);
+    const int64_t blocks = sg_blocks(picks_0, picks_0 * 16);
     SG_IN_BLOCKS(picks_0, compute_3(picks, table, output_0, first, last))
 }
 

@@ -50,8 +50,11 @@ static const int32_t *sg_threads = &sg_one_thread;
 
 SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 {
-    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
-    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, wanted = work / SG_BLOCK_WORK;
+    int64_t blocks = 1; /* a power of 2, which most numbers of threads share out evenly */
+    while (2 * blocks <= wanted && 2 * blocks <= most)
+        blocks *= 2;
+    return blocks;
 }
 
 /* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block.
@@ -150,7 +153,7 @@ SG_PLAIN
 SG_KERNEL void compute_in_blocks(const double *restrict x, const double *restrict y, double *restrict output_0,
                                  double *restrict output_1, int64_t x_0, int64_t x_1)
 {
-    const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 32);
+    const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 63);
     SG_IN_BLOCKS(x_0 * x_1, compute(x, y, output_0, output_1, first, last))
 }
 

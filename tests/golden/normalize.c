@@ -51,8 +51,11 @@ static const int32_t *sg_threads = &sg_one_thread;
 
 SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 {
-    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
-    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, wanted = work / SG_BLOCK_WORK;
+    int64_t blocks = 1; /* a power of 2, which most numbers of threads share out evenly */
+    while (2 * blocks <= wanted && 2 * blocks <= most)
+        blocks *= 2;
+    return blocks;
 }
 
 /* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block.
@@ -247,7 +250,7 @@ SG_KERNEL void compute_scaled_in_blocks(const double *restrict x, const double *
                                         double *restrict best_of_block, int64_t *restrict best_of_block_2,
                                         double *restrict t, double *restrict output_2, int64_t x_0, int64_t x_1)
 {
-    const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 13);
+    const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 26);
     SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * ((x_1 + 15) & -16), best_of_block + block,
                                      best_of_block_2 + block, x_1, first, last, x_0))
     compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
@@ -278,7 +281,7 @@ SG_PLAIN
 SG_KERNEL void compute_in_blocks(const double *restrict t, const double *restrict gain, double *restrict output_1,
                                  int64_t x_1, int64_t n)
 {
-    const int64_t blocks = sg_blocks(x_1, x_1 * 7);
+    const int64_t blocks = sg_blocks(x_1, x_1 * 14);
     SG_IN_BLOCKS(x_1, compute(t, gain, output_1, x_1, first, last, n))
 }
 

@@ -58,8 +58,11 @@ static const int32_t *sg_threads = &sg_one_thread;
 
 SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 {
-    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, blocks = work / SG_BLOCK_WORK;
-    return blocks < 2 || most < 2 ? 1 : blocks < most ? blocks : most;
+    const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, wanted = work / SG_BLOCK_WORK;
+    int64_t blocks = 1; /* a power of 2, which most numbers of threads share out evenly */
+    while (2 * blocks <= wanted && 2 * blocks <= most)
+        blocks *= 2;
+    return blocks;
 }
 
 /* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block.
@@ -332,7 +335,7 @@ SG_KERNEL void compute_y_pred_cost_grad_b_in_blocks(const double *restrict x, co
                                                     double *restrict grad_b2_of_block, double *restrict cost,
                                                     double *restrict grad_b, double *restrict grad_W2, int64_t y_0)
 {
-    const int64_t blocks = sg_blocks(y_0, y_0 * 80);
+    const int64_t blocks = sg_blocks(y_0, y_0 * 160);
     SG_IN_BLOCKS(y_0, compute_y_pred_cost_grad_b(x, W, b, W2, b2, y_pred, y, t, grad_b_of_block + block * 16,
                                                  grad_W2_of_block + block * 16, total_2_of_block + block,
                                                  grad_b2_of_block + block, first, last, y_0))
