@@ -37,7 +37,7 @@ def _asked(body: Sequence[ir.Stmt], outer: Outer) -> Iterator[ir.Stmt]:
     done: set[ir.Load] = set()
     for stmt in body:
         match stmt:
-            case ir.For(index, simd=False, step=step) if step > 1:
+            case ir.For(simd=False, step=step) if step > 1:
                 yield replace(stmt, body=(*_of_rows(stmt), *stmt.body))
             case ir.For(index, simd=False):
                 yield replace(stmt, body=tuple(_asked(stmt.body, (*outer, index))))

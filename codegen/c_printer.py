@@ -185,7 +185,6 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 raise TypeError(f"{type(stmt).__name__} should have been lowered before printing")
 
 
-
 def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
     loop, length, streamed = runs.loop, runs.length, runs.streamed
     if isinstance(loop.extent, ir.Literal) and loop.extent.value <= length and streamed is None:

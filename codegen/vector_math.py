@@ -319,7 +319,7 @@ SG_INLINE $T sg_sigmoid_$s($T x)
     return x > $sigmoid_end ? 1 : $shrink / ($shrink + e);
 }""",
     "expm1_between": """
-/* exp(x) - 1 for |x| < 60. */
+/* exp(x) - 1 for |x| < 60; for others, anything. */
 SG_INLINE $T sg_expm1_between_$s($T x)
 {
     const $T shifted = sg_muladd_$s(x, $log2e, $biased), n = shifted - $biased;
@@ -372,9 +372,9 @@ SG_INLINE $T sg_arctanh_$s($T x)
     "erf": """
 SG_INLINE $T sg_erf_$s($T x)
 {
-    const $T a = fabs$m(x), r = a;
+    const $T r = fabs$m(x);
     $erf_polynomial
-    return copysign$m(a > $erf_end ? 1 : sg_expm1_between_$s(r * p), x);
+    return copysign$m(r > $erf_end ? 1 : sg_expm1_between_$s(r * p), x);
 }""",
     "erfc": """
 SG_INLINE $T sg_erfc_$s($T x)
