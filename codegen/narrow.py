@@ -28,6 +28,7 @@ enum { SG_VECTOR = 16, SG_TILE = 14 };
 enum { SG_VECTOR = 16, SG_TILE = 6 };
 #endif
 enum { SG_ROWS = 256, SG_STEP = 64 }; /* of the pieces of a product that stay in the cache */
+#define SG_WHOLE __attribute__((aligned(64))) /* no vector of it lies on two lines of the cache */
 
 /* Multiplications and additions may be one instruction. */
 #if defined(__clang__)
@@ -63,7 +64,7 @@ SG_PRODUCT void sg_dots_${s}_$N(int64_t k, const $T *a, const $T *next, const $T
 {
     SG_FUSED
     enum { LANES = SG_LANES_$S, GROUP = SG_GROUP_${S}_$N };
-    $T last[2][LANES] = {{0}}, part[2 * GROUP][LANES];
+    SG_WHOLE $T last[2][LANES] = {{0}}, part[2 * GROUP][LANES];
     const int64_t whole = k / LANES * LANES;
     for (int64_t l = whole; l < k; ++l) {
         last[0][l - whole] = a[l];
@@ -153,7 +154,8 @@ SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb
                                   $T beta, $T *c, int64_t c_row, int64_t c_column)
 {
     enum { WIDE = 2 * SG_LANES_$S };
-    $T sums[SG_ROWS / WIDE][SG_PADDED_${S}_$N][WIDE] = {{{0}}}, packed[SG_STEP][SG_PADDED_${S}_$N] = {{0}};
+    SG_WHOLE $T sums[SG_ROWS / WIDE][SG_PADDED_${S}_$N][WIDE] = {{{0}}};
+    $T packed[SG_STEP][SG_PADDED_${S}_$N] = {{0}};
     const int64_t tiles = (rows + WIDE - 1) / WIDE;
     for (int64_t l = 0; l < k; l += SG_STEP) {
         const int64_t depth = k - l < SG_STEP ? k - l : SG_STEP;
@@ -194,7 +196,7 @@ SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $
         }
         return true;
     }
-    $T packed[SG_PADDED_${S}_$N][SG_DEPTH_$S] = {{0}};
+    SG_WHOLE $T packed[SG_PADDED_${S}_$N][SG_DEPTH_$S] = {{0}};
     const int64_t pieces = (k + SG_DEPTH_$S - 1) / SG_DEPTH_$S, b_row = tb ? 1 : $N, b_column = tb ? k : 1;
     for (int64_t piece = 0; piece < pieces; ++piece) {
         const int64_t l = k * piece / pieces, depth = k * (piece + 1) / pieces - l;
