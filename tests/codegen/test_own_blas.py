@@ -96,7 +96,7 @@ def test_every_size_up_to_70(library, dtype):
 
 @each_dtype
 @pytest.mark.parametrize(("m", "n", "k"), [
-    (600, 40, 30), (290, 1100, 300), (3, 2100, 520), (1, 1, 3000), (577, 33, 257),
+    (600, 40, 30), (290, 1100, 300), (3, 2100, 520), (1, 1, 3000), (577, 33, 257), (50, 10, 700), (3, 5, 20000),
 ])  # fmt: skip
 def test_sizes_beyond_one_block_panel_and_piece(library, dtype, m, n, k):
     rng = np.random.default_rng(0)
@@ -160,7 +160,7 @@ def test_nothing_behind_a_matrix_is_read(library, dtype):
         assert libc.mprotect(address(memory) + room, page, 0) == 0
         return memory[room - count : room].view(dtype).reshape(shape)
 
-    for m, n, k in ((1, 1, 1), (2, 3, 2), (3, 2, 40), (14, 17, 3), (30, 33, 18), (13, 5, 300)):
+    for m, n, k in ((1, 1, 1), (2, 3, 2), (3, 2, 40), (14, 17, 3), (30, 33, 18), (13, 5, 300), (16, 9, 33)):
         for ta, tb in FLAGS:
             a, b, c = (at_the_end(s) for s in ((k, m) if ta else (m, k), (n, k) if tb else (k, n), (m, n)))
             a[...], b[...] = 2, 3
