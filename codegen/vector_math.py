@@ -499,7 +499,7 @@ def _whole_power(name: str, dtype: str) -> str:
     if n > 0:
         x, finite, lines, lows = "x", f"x2 < 0x1p{2 * largest // n + 2}{ctype.literal}", [], set()
     else:
-        x, finite = "x1", f"(fabs$m(x) > 0x1p-{largest // size + 2}{ctype.literal}) & (fabs$m(x) < INFINITY)"
+        x, finite = "x1", f"((fabs$m(x) > 0x1p-{largest // size + 2}{ctype.literal}) & (fabs$m(x) < INFINITY))"
         lines, lows = ["const $T x1 = 1 / x, x1_low = sg_remainder_$s(x1, x, 1) * x1;"], {"x1"}
     for digit in f"{size:b}"[1:]:
         for more in (exponent, 1) if digit == "1" else (exponent,):

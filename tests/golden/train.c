@@ -31,7 +31,7 @@
    numbers become part of the loops that use them, which could not run in vector lanes otherwise. */
 #if defined(__GNUC__)
 #define SG_KERNEL static __attribute__((noinline))
-#define SG_INLINE static inline __attribute__((always_inline))
+#define SG_INLINE static inline __attribute__((always_inline, unused))
 #else
 #define SG_KERNEL static
 #define SG_INLINE static inline
