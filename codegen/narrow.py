@@ -183,7 +183,8 @@ SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb
 SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $T alpha, const $T *a, const $T *b,
                                  $T beta, $T *c, int64_t c_row, int64_t c_column)
 {
-    const int64_t work = m * k * $N, parts = (m + SG_ROWS - 1) / SG_ROWS;
+    const int64_t work = m * k * $N, each = (m + SG_ROWS - 1) / SG_ROWS + *sg_threads - 1;
+    const int64_t parts = each - each % *sg_threads; /* as many for each thread */
     if (work < $work || m < 2 * SG_LANES_$S || k < SG_LANES_$S)
         return false;
     if (ta) {
