@@ -21,7 +21,7 @@ _COMPILERS = ("gcc", "clang", "cc")
 
 # No errno and no floating-point traps: nobody can see them from outside, and gcc vectorizes calls and branches only
 # without. NaN, infinity and signed zeros keep their meaning, which -ffast-math would take away. Integers wrap, as in
-# numpy. Products are rounded before anything is added to them, as gcc has it by itself and clang has not: a b - a b is 0.
+# numpy. Products are rounded before anything is added to them, which clang must be told: a b - a b is 0.
 _BASE_FLAGS: tuple[str, ...] = (
     "-std=c11", "-O2", "-fPIC", "-shared", "-ftree-vectorize", "-fno-math-errno", "-fno-trapping-math", "-fwrapv",
     "-ffp-contract=off",
