@@ -149,7 +149,7 @@ SG_AROUND void sg_rows_${s}_$N(int64_t rows, int64_t k, int64_t depth, $T alpha,
     sg_merge_${s}_$N(rows, alpha, total[0], SG_PADDED_${S}_$N, 1, beta, c, c_row, c_column);
 }
 
-/* Some rows of c = beta c + alpha a.T b, a being k x m, as many as two vectors hold, or more. */
+/* Some rows of c = beta c + alpha a.T b, a being k x m. Fewer than two vectors hold have others before them. */
 SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb, $T alpha, const $T *a, const $T *b,
                                   $T beta, $T *c, int64_t c_row, int64_t c_column)
 {
@@ -183,8 +183,8 @@ SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb
 SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $T alpha, const $T *a, const $T *b,
                                  $T beta, $T *c, int64_t c_row, int64_t c_column)
 {
-    const int64_t work = m * k * $N, each = (m + SG_ROWS - 1) / SG_ROWS + *sg_threads - 1;
-    const int64_t parts = each - each % *sg_threads; /* as many for each thread */
+    const int64_t work = m * k * $N, threads = *sg_threads; /* which may change meanwhile */
+    const int64_t parts = ((m + SG_ROWS - 1) / SG_ROWS + threads - 1) / threads * threads; /* as many for each thread */
     if (work < $work || m < 2 * SG_LANES_$S || k < SG_LANES_$S)
         return false;
     if (ta) {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from string import Template
 
-RUN = 512  # elements that a loop does at once where each costs much
+RUN = 512  # elements that a loop does at once where each costs much, or is added up
 ROW = 128  # the same where each costs little: so few that memory takes one row while the next one is computed
 LARGE = 8 << 20  # bytes of an array beyond which a later reader would not find it in a cache of its own
 

@@ -37,6 +37,7 @@ CASES = {
     "a loss and its gradient": ([x, i], [-T.mean(T.log(p)[T.arange(i.shape[0]), i]),
                                          sg.grad(-T.mean(T.log(p)[T.arange(i.shape[0]), i]), x)]),
     "neighbours": ([v], [v[1:] * v[:-1], v + v[::-1]]),
+    "a result beside sums of columns": ([x, y], [x * y - x.mean(axis=1, keepdims=True), (x * y).sum(axis=0)]),
     "products": ([x, y], [T.dot(x, y.T), T.dot(x.T, y), T.dot(x, S.T)]),
 }  # fmt: skip
 
@@ -55,8 +56,11 @@ def little_blocks(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_WORK", 1)
 
 
+@pytest.mark.parametrize("large", ["", " -DSG_LARGE=0"], ids=["small arrays", "large arrays"])
 @pytest.mark.parametrize("case", CASES)
-def test_bits_do_not_depend_on_the_number_of_threads(case, little_blocks):
+def test_bits_do_not_depend_on_the_number_of_threads(case, large, little_blocks, monkeypatch):
+    """Nor do the results depend on whether arrays are so large that they are written past the caches."""
+    monkeypatch.setenv("CC", os.environ["CC"] + large)
     inputs, outputs = CASES[case]
     arrays = [VALUES[variable] for variable in inputs]
     f = sg.function(inputs, outputs)

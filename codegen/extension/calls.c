@@ -139,9 +139,8 @@ typedef struct {
     Call *call;
     PyObject *inputs, *out, *packed;
     PyObject *storages; /* of the state, seen to share no memory with `out` */
-    bool repeats;       /* whether the following are those of the last call */
-    Seen *seen;         /* the inputs, the state, the results */
-    npy_intp *lengths;  /* of all of them */
+    Seen *seen; /* the inputs, the state, the results; NULL where the next call may not repeat the last one */
+    npy_intp *lengths; /* of all of them */
     void **arrays;
     int64_t *sizes;
 } Bound;
@@ -151,9 +150,10 @@ static Py_ssize_t seen_count(const Program *p) { return p->inputs + p->shared + 
 static PyObject *seen_array(const Bound *bound, Py_ssize_t k)
 {
     const Program *p = bound->call->program;
-    PyObject *tuple = k < p->inputs ? bound->inputs : k < p->inputs + p->shared ? bound->storages : bound->out;
-    return PyTuple_GET_ITEM(tuple, k < p->inputs ? k : k < p->inputs + p->shared ? k - p->inputs
-                                                                                : k - p->inputs - p->shared);
+    if (k < p->inputs)
+        return PyTuple_GET_ITEM(bound->inputs, k);
+    k -= p->inputs;
+    return k < p->shared ? PyTuple_GET_ITEM(bound->storages, k) : PyTuple_GET_ITEM(bound->out, k - p->shared);
 }
 
 static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -195,7 +195,6 @@ static void forget(Bound *bound)
     bound->lengths = NULL;
     bound->arrays = NULL;
     bound->sizes = NULL;
-    bound->repeats = false;
 }
 
 static void bound_dealloc(PyObject *self)
@@ -242,16 +241,15 @@ static void remember(Bound *bound)
     for (Py_ssize_t k = 0; k < p->constants; ++k)
         bound->arrays[p->inputs + p->shared + k] = p->constant[k];
     memcpy(bound->sizes, p->last, (size_t)p->size_count * sizeof *bound->sizes);
-    bound->repeats = true;
 }
 
 static bool is_as_seen(const Seen *seen)
 {
-    const PyArrayObject *array = seen->array;
-    if (PyArray_DATA((PyArrayObject *)array) != seen->data || PyArray_FLAGS(array) != seen->flags ||
-        PyArray_DESCR((PyArrayObject *)array) != seen->dtype || PyArray_NDIM(array) != seen->ndim)
+    PyArrayObject *const array = seen->array;
+    if (PyArray_DATA(array) != seen->data || PyArray_FLAGS(array) != seen->flags ||
+        PyArray_DESCR(array) != seen->dtype || PyArray_NDIM(array) != seen->ndim)
         return false;
-    const npy_intp *lengths = PyArray_DIMS((PyArrayObject *)array);
+    const npy_intp *lengths = PyArray_DIMS(array);
     for (int k = 0; k < seen->ndim; ++k)
         if (lengths[k] != seen->lengths[k])
             return false;
@@ -261,7 +259,7 @@ static bool is_as_seen(const Seen *seen)
 static bool may_repeat(const Bound *bound)
 {
     const Program *p = bound->call->program;
-    if (!bound->repeats || bound->call->retired || !is_idle(&bound->call->guard) ||
+    if (bound->seen == NULL || bound->call->retired || !is_idle(&bound->call->guard) ||
         p->workspace_size < (size_t)bound->sizes[p->workspace_at])
         return false;
     for (Py_ssize_t k = 0; k < p->shared; ++k)

@@ -77,5 +77,10 @@ def test_where_nothing_is_asked_for():
     assert len(asked(costly(n))) == 1
     assert asked(costly(ir.index(RUN))) == []
     assert asked(costly(n, ir.Store(T, j, ir.Literal("float64", 0.0)))) == []  # it waits for what it writes
-    inside_runs = kernel(ir.For(ir.RUN, n, (START, row(add(x), sums=(("+", total),)), SCALED)))
-    assert asked(inside_runs) == []  # whose name is taken
+
+    def second_pass(index):
+        y = ir.Load("float64", A, index * m + j)
+        return kernel(ir.For(index, n, (START, row(add(y), sums=(("+", total),)), row(add(y), sums=(("+", total),)))))
+
+    assert len(asked(second_pass(i))) == 1
+    assert asked(second_pass(ir.RUN)) == []  # whose name is taken

@@ -224,7 +224,7 @@ def test_any_number_of_threads_gives_the_same_bits(run, suffix, blas):
             b = rng.normal(size=(n, k) if tb else (k, n)).astype(dtype)
             name = f"sg_gemm_{suffix}_n10" if n == 10 else f"sg_gemm_{suffix}"
             results = []
-            for threads in (1, 2, 3):
+            for threads in (1, 2, 3, 64):  # also more than there are parts
                 set_num_threads(threads)
                 c = np.empty((m, n), dtype)
                 run(program(name, dtype, (1.0, 0.0), SIZES), [a, b, c], (ta, tb, m, n, k), blas)

@@ -55,7 +55,7 @@ static const int32_t *sg_threads = &sg_one_thread;
 SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
 {
     const int64_t most = n < SG_MOST_BLOCKS ? n : SG_MOST_BLOCKS, wanted = work / SG_BLOCK_WORK;
-    int64_t blocks = 1; /* a power of 2, which most numbers of threads share out evenly */
+    int64_t blocks = 1; /* a power of 2, as most numbers of threads are: then all have the same share */
     while (2 * blocks <= wanted && 2 * blocks <= most)
         blocks *= 2;
     return blocks;

@@ -178,6 +178,7 @@ def test_what_only_the_caller_reads_may_go_past_the_caches(lowered):
     assert streamed(kernel(lowered, [x], T.nnet.softmax(x)).body) == []  # it keeps the exponentials of a row
     assert streamed(kernel(lowered, [x], x + 1, T.tanh(x)).body) == []  # two streams at once
     assert streamed(kernel(lowered, [x], x.sum(axis=0)).body) == []  # added to
+    assert streamed(kernel(lowered, [x, y], x * y, (x * y).sum(axis=0)).body) == ["output_0"]  # beside sums
     assert streamed(kernel(lowered, [x], x.T + 1).body) == ["output_0"]
     small, large = T.TensorType("float64", (1000, 1000))("small"), T.TensorType("float64", (2000, 2000))("large")
     assert streamed(kernel(lowered, [small], small + 1).body) == []
