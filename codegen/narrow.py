@@ -183,7 +183,7 @@ SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb
 SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $T alpha, const $T *a, const $T *b,
                                  $T beta, $T *c, int64_t c_row, int64_t c_column)
 {
-    const int64_t work = m * k * $N, threads = *sg_threads; /* which may change meanwhile */
+    const int64_t work = m * k * $N, threads = work < sg_worth() ? 1 : *sg_threads; /* which may change meanwhile */
     const int64_t parts = ((m + SG_ROWS - 1) / SG_ROWS + threads - 1) / threads * threads; /* as many for each thread */
     if (work < $work || m < 2 * SG_LANES_$S || k < SG_LANES_$S)
         return false;
@@ -195,6 +195,7 @@ SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $
             const int64_t rows = (end < m ? end : m) - i;
             sg_columns_${s}_$N(rows, m, k, tb, alpha, a + i, b, beta, c + i * c_row, c_row, c_column);
         }
+        sg_product_done(threads);
         return true;
     }
     SG_WHOLE $T packed[SG_PADDED_${S}_$N][SG_DEPTH_$S] = {{0}};
@@ -214,6 +215,7 @@ SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $
                             c_column);
         }
     }
+    sg_product_done(threads);
     return true;
 }
 #endif""")

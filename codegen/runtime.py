@@ -16,6 +16,8 @@ from codegen.blas import FUNCTIONS
 
 SMALL = 16 * 16 * 16  # multiplications below which loops beat a call to BLAS
 PART = 1 << 22  # multiplications that are worth a thread; for fewer, BLAS may add up in another order
+AWAKE_PART = 1 << 17  # those that are worth one that is awake
+AWAKE = 20_000  # nanoseconds that a thread which has worked is awake, at least: see threads.py
 BORDER = 32  # rows or columns that BLAS computes at once, or a multiple of them
 FIXED_PARTS = 4  # where the order of sums depends on the borders: no more, since each part costs 2 %
 
@@ -36,21 +38,51 @@ typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const dou
 static void *sg_blas[$count + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 #define SG_ANY_BORDERS ((void *)2)
+"""
+)
 
-/* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
+_IN_PARTS = Template(
+    """
+/* The loop behind this does parts that have nothing to do with each other, by so many `threads`. */
 #ifdef _OPENMP
-#define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= $part)
-#define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
+#include <time.h>
+#define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads((int)threads) if (threads > 1)")
+
+/* Threads that have done a product are awake for a while, and then worth less work. */
+static _Atomic int64_t sg_worked; /* when they last did */
+
+static int64_t sg_nanoseconds(void)
+{
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void sg_product_done(int64_t threads)
+{
+    if (threads > 1)
+        sg_worked = sg_nanoseconds();
+}
+
+/* The multiplications that are worth a thread. */
+static double sg_worth(void)
+{
+    const int64_t since = *sg_threads > 1 ? sg_nanoseconds() - sg_worked : -1;
+    return since >= 0 && since < $awake ? $awake_part : $part;
+}
 #else
 #define SG_IN_PARTS
+#define sg_product_done(threads) (void)(threads)
+#define sg_worth() $part
 #endif
 """
 )
 
 _LARGE_GEMM = Template(
     """
-/* sg_gemm_$s by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
-   of threads. So either it does not depend on borders, or the parts are fixed. */
+/* sg_gemm_$s by BLAS, in parts of c, never of the sums, whose order must not depend on the number of threads. So either
+   it does not depend on borders, or the parts are fixed. Columns are cut unless rows are by far more: then a thread
+   that has some columns of a weight in its cache, since it multiplied by them, also updates them. */
 SG_PLAIN
 static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, $T alpha, const $T *a,
                              const $T *b, $T beta, $T *c)
@@ -58,13 +90,14 @@ static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64
     sg_$gemm_name gemm;
     memcpy(&gemm, &sg_blas[$gemm], sizeof gemm);
     const double work = (double)m * (double)n * (double)k;
-    const bool by_rows = m >= n, split = sg_blas[$count] && work >= 2.0 * $part;
+    const bool by_rows = m >= 2 * n, any_borders = sg_blas[$count] == SG_ANY_BORDERS;
+    const double worth = any_borders ? sg_worth() : $part;
+    const int64_t most = !sg_blas[$count] ? 1 : any_borders ? *sg_threads : $fixed;
     const int64_t side = by_rows ? m : n, steps = (side + $border - 1) / $border;
-    int64_t parts = split ? (sg_blas[$count] == SG_ANY_BORDERS ? *sg_threads : $fixed) : 1;
-    if (work / $part < (double)parts)
-        parts = split ? (int64_t)(work / $part) : 1;
-    if (steps < parts)
-        parts = steps;
+    int64_t parts = steps < most ? steps : most;
+    if (work / worth < (double)parts)
+        parts = work < 2 * worth ? 1 : (int64_t)(work / worth);
+    const int64_t threads = parts > 1 ? *sg_threads : 1;
     SG_IN_PARTS
     for (int64_t part = 0; part < parts; ++part) {
         const int64_t first = steps * part / parts * $border, next = steps * (part + 1) / parts * $border;
@@ -75,6 +108,7 @@ static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64
              a + row * (ta ? 1 : k), (SG_BLAS_INT)(ta ? m : k), b + column * (tb ? k : 1), (SG_BLAS_INT)(tb ? k : n),
              beta, c + row * n + column, (SG_BLAS_INT)n);
     }
+    sg_product_done(threads);
 }
 """
 )
@@ -207,7 +241,9 @@ def routines(names: list[str], function: str) -> list[str]:
     wanted = sorted(_parts(name) for name in names)
     narrow_ones = sorted({(suffix, int(count)) for _, suffix, known, count in wanted if known})
     plain = sorted({(kind, suffix) for kind, suffix, _, _ in wanted})
-    parts = [_DECLARATIONS.substitute(name=function, count=len(FUNCTIONS), part=PART).strip()]
+    parts = [_DECLARATIONS.substitute(name=function, count=len(FUNCTIONS)).strip()]
+    if any(kind == "gemm" for kind, _ in plain):
+        parts.append(_IN_PARTS.substitute(part=PART, awake_part=AWAKE_PART, awake=AWAKE).strip())
     for kind, suffix in plain:
         parts += [_filled(_LARGE_GEMM, suffix), _filled(_GEMM, suffix)] if kind == "gemm" else [_filled(_GEMV, suffix)]
     if narrow_ones:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from codegen.module import address
-from symgraph.engine import ALIGNMENT
+from codegen.alignment import new_array
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import SharedVariable
 from symgraph.graph.types import format_shape
 from symgraph.launch import extent, overlap
 from symgraph.signature import NOT_GIVEN, CallSignature, Input, Signature
-
-PAGE, PAGED = 1 << 12, 1 << 16  # bytes: of a page, and from which on an array begins with one
 
 
 class Bound:
@@ -86,7 +82,7 @@ def bound_outputs(
     """
     dtypes = [x.dtype for x in signature.outputs]
     if out is None:
-        return tuple(_aligned(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=False))
+        return tuple(new_array(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=False))
     arrays = _listed(signature, out)
     wanted = signature.wanted[: len(dtypes)]
     if len(arrays) != len(wanted):
@@ -103,15 +99,6 @@ def bound_outputs(
             raise ValueError(f"{what} is not contiguous, aligned and writable")
     _check_apart(signature, arrays, [*arrays, *taken])
     return tuple(arrays)
-
-
-def _aligned(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """A new array that begins where results do that the extension module makes: see `allocate` there."""
-    count = math.prod(shape) * np.dtype(dtype).itemsize
-    alignment = PAGE if count >= PAGED else ALIGNMENT
-    memory = np.empty(count + alignment, np.uint8)
-    start = -address(memory) % alignment
-    return memory[start : start + count].view(dtype).reshape(shape)
 
 
 def _check_apart(signature: Signature, arrays: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> None:

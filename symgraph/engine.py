@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from codegen.alignment import new_array
 from codegen.module import Module
 from symgraph.errors import ShapeError
 from symgraph.graph.guard import Guard
@@ -16,7 +17,6 @@ from symgraph.graph.types import format_shape
 from symgraph.lower.program import Lowered
 
 PLANS_KEPT = 64  # of the shapes called with lately
-ALIGNMENT = 64
 MOST_ARRAYS = 4096  # that the extension module takes, which keeps what it needs for a call on the stack
 PER_OPERATION, PER_BYTE = 0.1, 0.02  # nanoseconds, to tell long calls from short ones
 MANY_STEPS = 200  # whose calls are long whatever the sizes: to let other threads run then costs little beside them
@@ -177,10 +177,9 @@ class PythonEngine:
 
     def _reserve(self, needed: int) -> None:
         """At least so many bytes of workspace."""
-        if needed and needed + ALIGNMENT > self._workspace.size:
-            self._workspace = np.empty(needed + ALIGNMENT, np.uint8)
-            start = -self._workspace.ctypes.data % ALIGNMENT
-            self._workspace_address = self._address(self._workspace[start:])
+        if needed > self._workspace.size:
+            self._workspace = new_array((needed,), "uint8")
+            self._workspace_address = self._address(self._workspace)
 
 
 Kind = tuple[np.dtype, tuple[int, ...], bool]  # the dtype, the lengths (-1: any), and whether numbers are taken

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.alignment import copied
 from codegen.module import Module, address
 from codegen.runtime import SMALL
 from symgraph.engine import Engine, PythonEngine, Shapes, check_shapes, make_program
@@ -165,7 +166,7 @@ class Launcher:
         places = [extent(shared.storage) for shared in self._shared]
         for k, shared in self._changed:
             if any(overlap(places[k], place) for j, place in enumerate(places) if j != k):
-                shared.storage, shared.borrowed = shared.storage.copy(), False
+                shared.storage, shared.borrowed = copied(shared.storage), False
                 places[k] = extent(shared.storage)
         written = [places[k] for k, _ in self._changed]
         return [

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.alignment import copied
 from symgraph.errors import DtypeError, MissingInputError, ShapeError, UnusedInputError
 from symgraph.graph.node import Apply, Constant, SharedVariable, Variable, as_variable
 from symgraph.graph.printing import name_of, shown
@@ -279,7 +280,7 @@ def _input(spec: In, position: int, downcast: bool) -> Input:
         if default is None:
             raise ValueError(f"In({label}, update=…) needs value=…, what {label} is at the first call")
         if not isinstance(default, SharedVariable):
-            default = SharedVariable(x.type, default.copy(), name)
+            default = SharedVariable(x.type, copied(default), name)
     return Input(x, name, label, default, downcast, spec.strict)
 
 

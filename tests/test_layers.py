@@ -14,6 +14,7 @@ LONGEST = 600
 
 ORDER = """
 codegen/errors
+codegen/alignment
 codegen/dtypes
 codegen/ir
 codegen/vector_math

@@ -84,14 +84,49 @@ static inline ptrdiff_t share(ptrdiff_t all, ptrdiff_t parts, ptrdiff_t part)
     return all * part / parts;
 }
 
+/* How the rows of a result are cut into tiles: pairs of rows, as many for each, the first ones having one more. */
+enum { FEW = (ROWS + 2) / 4 * 2 }; /* rows of the smallest tile */
+typedef struct {
+    ptrdiff_t rows, tiles, pairs, longer;
+} Tiling;
+
+static inline Tiling tiled(ptrdiff_t rows)
+{
+    const ptrdiff_t pairs = (rows + 1) / 2, tiles = (2 * pairs + ROWS - 1) / ROWS;
+    return (Tiling){rows, tiles, rows ? pairs / tiles : 0, rows ? pairs % tiles : 0};
+}
+
+static inline ptrdiff_t top_of(Tiling tiling, ptrdiff_t tile)
+{
+    return 2 * (tile * tiling.pairs + (tile < tiling.longer ? tile : tiling.longer));
+}
+
+/* The rows of a tile: an even number, of which one or a few may not be there. */
+static inline ptrdiff_t rows_of(Tiling tiling, ptrdiff_t tile)
+{
+    const ptrdiff_t rows = top_of(tiling, tile + 1) - top_of(tiling, tile);
+    return rows < FEW ? FEW : rows;
+}
+
+static inline ptrdiff_t there(Tiling tiling, ptrdiff_t tile)
+{
+    const ptrdiff_t top = top_of(tiling, tile), next = top_of(tiling, tile + 1);
+    return (next < tiling.rows ? next : tiling.rows) - top;
+}
+
+static inline bool is_whole(Tiling tiling, ptrdiff_t tile)
+{
+    return there(tiling, tile) == rows_of(tiling, tile);
+}
+
 /* What gemm packs, for each thread. A panel, two vectors wide, takes the larger part of a first-level cache, a block of
    rows half of a small second-level one. */
 #define GROUP (PANELS_BYTES / (ptrdiff_t)sizeof(REAL) / DEPTH / WIDTH * WIDTH) /* columns of the panels */
 enum {
-    DEPTH = 256,              /* terms of a sum that are added up at once */
-    FEW = (ROWS + 2) / 4 * 2, /* rows of the smallest tile */
-    TILES = 280 / ROWS,       /* of a block */
-    PANELS_BYTES = 1 << 20    /* of panels that are kept while several blocks of rows meet them */
+    DEPTH = 256,           /* terms of a sum that are added up at once */
+    DEEP = 64,             /* terms from which on a panel is packed while it is used */
+    TILES = 280 / ROWS,    /* of a block */
+    PANELS_BYTES = 1 << 20 /* of panels that are kept while several blocks of rows meet them */
 };
 static _Thread_local _Alignas(VECTOR_BYTES) union {
     float as_float[TILES * ROWS * DEPTH + LANES_float];

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from codegen import ir
+from codegen.alignment import copied
 from symgraph.errors import DtypeError, GraphError
 from symgraph.graph.guard import Guard
 from symgraph.graph.provenance import Origin, current_origin
@@ -112,7 +113,7 @@ class SharedVariable(Variable):
             raise DtypeError(f"{self} takes a value, but was given the symbol {value}; updates take symbols")
         array = as_array(value, self.type, str(self), copy=not borrow)
         with self.guard:
-            self.storage, self.borrowed = (array, borrow) if array.flags.writeable else (array.copy(), False)
+            self.storage, self.borrowed = (array, borrow) if array.flags.writeable else (copied(array), False)
 
 
 def as_variable(value: Any, dtype: str | None = None) -> Variable:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.alignment import copied
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.types import DTYPES, TensorType, dtype_name, format_shape
 
@@ -37,26 +38,36 @@ def as_array(
     if any(n is not None and n != m for n, m in zip(type.shape, array.shape, strict=True)):
         raise ShapeError(f"{name} has shape {format_shape(type.shape)}, but was given {format_shape(array.shape)}")
     if array.dtype == target and array.flags.c_contiguous and array.flags.aligned:
-        return array.copy() if copy else array
+        return copied(array) if copy else array
     try:
         with np.errstate(over="raise", invalid="ignore"):
             result = np.require(array, target, ["C", "A"])
     except FloatingPointError:
         raise DtypeError(f"{name} has dtype {type.dtype}, but was given numbers too large for it") from None
-    return result.copy() if copy and np.may_share_memory(result, array) else result
+    return copied(result) if copy else result
 
 
 def as_constant(value: Any, dtype: str | None = None, floatX: str = "float64") -> np.ndarray:
-    """A read-only, C-contiguous copy of a value that is to stand in a graph, shared by graphs alone.
-
-    A Python float takes `floatX`, an int int64, unless `dtype` says otherwise.
-    Raises DtypeError for what is no array of numbers, or Python integers that the dtype cannot hold.
-    """
+    """What `new_value` makes, read-only: it is to stand in a graph, and is shared by graphs alone."""
     make = _integer_constant if type(value) is int else _constant  # most are lengths, axes and positions
     return make(value, dtype, floatX)
 
 
 def _constant(value: Any, dtype: str | None, floatX: str) -> np.ndarray:
+    data = new_value(value, dtype, floatX)
+    data.flags.writeable = False
+    return data
+
+
+_integer_constant = lru_cache(4096)(_constant)
+
+
+def new_value(value: Any, dtype: str | None = None, floatX: str = "float64") -> np.ndarray:
+    """A value as a C-contiguous array of its own, in native byte order.
+
+    A Python float takes `floatX`, an int int64, unless `dtype` says otherwise.
+    Raises DtypeError for what is no array of numbers, or Python integers that the dtype cannot hold.
+    """
     array = _numbers(value, "a constant")
     own = dtype_name(array.dtype.newbyteorder("="))
     if dtype is None:
@@ -68,12 +79,7 @@ def _constant(value: Any, dtype: str | None, floatX: str) -> np.ndarray:
     if own != dtype and integers and not _has_dtype(value) and not _fits(array, target):
         raise DtypeError(f"{value} does not fit in {dtype}")
     with np.errstate(invalid="ignore", over="ignore"):
-        data = np.array(array, dtype=target, order="C", copy=True)
-    data.flags.writeable = False
-    return data
-
-
-_integer_constant = lru_cache(4096)(_constant)
+        return copied(array, target)
 
 
 def _numbers(value: Any, name: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen import ir
+from codegen.alignment import ALIGNMENT
 from codegen.c_expressions import expression
 from codegen.dtypes import itemsize
 from codegen.threads import MOST_BLOCKS
@@ -13,7 +14,7 @@ from symgraph.graph.node import Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.types import TensorType
 from symgraph.lower.blocks import Share
-from symgraph.lower.buffers import ALIGNMENT, Layout
+from symgraph.lower.buffers import Layout
 from symgraph.lower.elements import Elements, is_one
 from symgraph.lower.names import Names
 from symgraph.lower.regions import Placement, Schedule, add, multiply

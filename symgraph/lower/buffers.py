@@ -15,8 +15,6 @@ from symgraph.graph.node import Variable
 from symgraph.lower.elements import Elements, is_one, loop_index, squeeze
 from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule, multiply
 
-ALIGNMENT = 64
-
 
 @dataclass
 class Layout:

@@ -25,7 +25,7 @@ from symgraph.graph.node import (
     as_variable,
 )
 from symgraph.graph.types import Shape, format_shape
-from symgraph.graph.values import as_constant
+from symgraph.graph.values import as_constant, new_value
 from symgraph.ops.elementary import add, eq, floor_divide, le, maximum, mul, neg, sub, switch, true_divide
 from symgraph.ops.elementwise import cast
 from symgraph.ops.joining import lengths
@@ -221,14 +221,14 @@ def shared(
     """
     if isinstance(value, Variable):
         raise TypeError(f"shared takes a value, but was given the symbol {value}: get its value with .eval() first")
-    data = as_constant(value, floatX=config.floatX)
+    data = new_value(value, floatX=config.floatX)
     fixed = _open_shape(shape if shape is not None else broadcastable or ())
     fixed = fixed or (None,) * data.ndim
     if len(fixed) != data.ndim or any(n is not None and n != m for n, m in zip(fixed, data.shape, strict=True)):
         actual = format_shape(data.shape)
         raise ShapeError(f"{name or 'a shared variable'} of shape {format_shape(fixed)} was given shape {actual}")
     usable = borrow and isinstance(value, np.ndarray) and value.flags.carray and value.dtype.isnative
-    storage = value if usable else data.copy()
+    storage = value if usable else data
     return SharedVariable(types.TensorType(str(data.dtype), fixed), storage, name, borrowed=usable)
 
 

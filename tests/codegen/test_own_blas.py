@@ -132,7 +132,7 @@ def test_bits_do_not_depend_on_how_a_product_is_cut(library, dtype):
 def test_matrices_within_larger_ones(library, dtype):
     """Neither read nor written beside: all around them is NaN, and they begin anywhere."""
     rng = np.random.default_rng(0)
-    for m, n, k in ((5, 7, 3), (33, 35, 40), (14, 32, 300), (61, 21, 17)):
+    for m, n, k in ((5, 7, 3), (33, 35, 40), (14, 32, 300), (61, 21, 17), (13, 27, 100), (28, 6, 64)):
         for ta, tb in FLAGS:
             shapes = ((k, m) if ta else (m, k), (n, k) if tb else (k, n), (m, n))
             around = [np.full((rows + 2, columns + 3), np.nan, dtype) for rows, columns in shapes]
@@ -160,7 +160,10 @@ def test_nothing_behind_a_matrix_is_read(library, dtype):
         assert libc.mprotect(address(memory) + room, page, 0) == 0
         return memory[room - count : room].view(dtype).reshape(shape)
 
-    for m, n, k in ((1, 1, 1), (2, 3, 2), (3, 2, 40), (14, 17, 3), (30, 33, 18), (13, 5, 300), (16, 9, 33)):
+    for m, n, k in (
+        (1, 1, 1), (2, 3, 2), (3, 2, 40), (14, 17, 3), (30, 33, 18), (13, 5, 300), (16, 9, 33),
+        (14, 25, 100), (13, 12, 100), (28, 7, 64), (5, 32, 80),
+    ):  # fmt: skip
         for ta, tb in FLAGS:
             a, b, c = (at_the_end(s) for s in ((k, m) if ta else (m, k), (n, k) if tb else (k, n), (m, n)))
             a[...], b[...] = 2, 3

@@ -213,11 +213,16 @@ def test_narrow_results_keep_nan_and_infinity_where_they_belong(run, suffix, spe
 
 @each_suffix
 @with_both
-def test_any_number_of_threads_gives_the_same_bits(run, suffix, blas):
+@pytest.mark.parametrize("awake", [False, True])
+def test_any_number_of_threads_gives_the_same_bits(run, suffix, blas, awake, monkeypatch):
     """Above and below the size from which products are split, by rows and by columns of the result."""
+    if awake:
+        monkeypatch.setattr("codegen.runtime.AWAKE", 2**62)  # as if a product had just been done, at any time
     rng, dtype = np.random.default_rng(0), DTYPES[suffix]
-    shapes = [(60, 500, 784), (784, 500, 60), (300, 311, 129), (97, 1001, 700), (129, 128, 1500), (2000, 10, 700),
-              (285, 1000, 83), (1000, 285, 83)]  # fmt: skip
+    shapes = [
+        (60, 500, 784), (784, 500, 60), (300, 311, 129), (97, 1001, 700), (129, 128, 1500), (2000, 10, 700),
+        (285, 1000, 83), (1000, 285, 83), (60, 10, 500), (500, 10, 60), (60, 500, 10), (65, 64, 63),
+    ]  # fmt: skip
     for m, n, k in shapes:
         for ta, tb in ((0, 0), (0, 1), (1, 0), (1, 1)):
             a = rng.normal(size=(k, m) if ta else (m, k)).astype(dtype)

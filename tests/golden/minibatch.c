@@ -256,14 +256,6 @@ static void *sg_blas[4 + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 #define SG_ANY_BORDERS ((void *)2)
 
-/* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
-#ifdef _OPENMP
-#define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= 4194304)
-#define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
-#else
-#define SG_IN_PARTS
-#endif
-
 /* y = beta y + alpha op(a) x, where a is stored as m x n. */
 static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const double *a, const double *x, double beta, double *restrict y)
 {

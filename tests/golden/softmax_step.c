@@ -206,16 +206,42 @@ static void *sg_blas[4 + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 #define SG_ANY_BORDERS ((void *)2)
 
-/* The loop behind this does `parts` that have nothing to do with each other, together `work` multiplications. */
+/* The loop behind this does parts that have nothing to do with each other, by so many `threads`. */
 #ifdef _OPENMP
-#define SG_WORTH_THREADS (*sg_threads > 1 && parts > 1 && work >= 4194304)
-#define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads(*sg_threads) if (SG_WORTH_THREADS)")
+#include <time.h>
+#define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads((int)threads) if (threads > 1)")
+
+/* Threads that have done a product are awake for a while, and then worth less work. */
+static _Atomic int64_t sg_worked; /* when they last did */
+
+static int64_t sg_nanoseconds(void)
+{
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void sg_product_done(int64_t threads)
+{
+    if (threads > 1)
+        sg_worked = sg_nanoseconds();
+}
+
+/* The multiplications that are worth a thread. */
+static double sg_worth(void)
+{
+    const int64_t since = *sg_threads > 1 ? sg_nanoseconds() - sg_worked : -1;
+    return since >= 0 && since < 20000 ? 131072 : 4194304;
+}
 #else
 #define SG_IN_PARTS
+#define sg_product_done(threads) (void)(threads)
+#define sg_worth() 4194304
 #endif
 
-/* sg_gemm_f32 by BLAS, in parts of the longer side of c, never of the sums, whose order must not depend on the number
-   of threads. So either it does not depend on borders, or the parts are fixed. */
+/* sg_gemm_f32 by BLAS, in parts of c, never of the sums, whose order must not depend on the number of threads. So either
+   it does not depend on borders, or the parts are fixed. Columns are cut unless rows are by far more: then a thread
+   that has some columns of a weight in its cache, since it multiplied by them, also updates them. */
 SG_PLAIN
 static void sg_large_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                              const float *b, float beta, float *c)
@@ -223,13 +249,14 @@ static void sg_large_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int6
     sg_sgemm_t gemm;
     memcpy(&gemm, &sg_blas[0], sizeof gemm);
     const double work = (double)m * (double)n * (double)k;
-    const bool by_rows = m >= n, split = sg_blas[4] && work >= 2.0 * 4194304;
+    const bool by_rows = m >= 2 * n, any_borders = sg_blas[4] == SG_ANY_BORDERS;
+    const double worth = any_borders ? sg_worth() : 4194304;
+    const int64_t most = !sg_blas[4] ? 1 : any_borders ? *sg_threads : 4;
     const int64_t side = by_rows ? m : n, steps = (side + 32 - 1) / 32;
-    int64_t parts = split ? (sg_blas[4] == SG_ANY_BORDERS ? *sg_threads : 4) : 1;
-    if (work / 4194304 < (double)parts)
-        parts = split ? (int64_t)(work / 4194304) : 1;
-    if (steps < parts)
-        parts = steps;
+    int64_t parts = steps < most ? steps : most;
+    if (work / worth < (double)parts)
+        parts = work < 2 * worth ? 1 : (int64_t)(work / worth);
+    const int64_t threads = parts > 1 ? *sg_threads : 1;
     SG_IN_PARTS
     for (int64_t part = 0; part < parts; ++part) {
         const int64_t first = steps * part / parts * 32, next = steps * (part + 1) / parts * 32;
@@ -240,6 +267,7 @@ static void sg_large_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int6
              a + row * (ta ? 1 : k), (SG_BLAS_INT)(ta ? m : k), b + column * (tb ? k : 1), (SG_BLAS_INT)(tb ? k : n),
              beta, c + row * n + column, (SG_BLAS_INT)n);
     }
+    sg_product_done(threads);
 }
 
 /* c = beta c + alpha op(a) op(b), where op(a) is m x k, op(b) k x n and c m x n; op transposes where told to. */
