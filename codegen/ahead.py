@@ -67,8 +67,8 @@ def _moves(offset: ir.Expr, outer: Outer) -> bool:
 
 
 def _may_ask(loop: ir.For, outer: Outer) -> bool:
-    """Not for little; nor where several arrays are written, for whose lines the loop waits anyway."""
-    if ir.RUN in outer or (isinstance(loop.extent, ir.Literal) and loop.extent.value <= RUN):
+    """Not for little, nor across rows; nor where several arrays are written, for whose lines the loop waits anyway."""
+    if loop.lanes or ir.RUN in outer or (isinstance(loop.extent, ir.Literal) and loop.extent.value <= RUN):
         return False
     written = {s.buffer for s in loop.body if isinstance(s, ir.Store) and _moves(s.offset, outer)}
     return len(written) < 2

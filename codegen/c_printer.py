@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from textwrap import wrap
 
 from codegen import ir, streams, threads
 from codegen.c_expressions import comment, expression, inside, is_nonzero, spelled_as, string, truncates
@@ -134,7 +135,12 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 yield f"{pad}{_update(place, ir.Load(buffer.dtype, buffer, offset), value)};"
             case ir.For(index, extent, inner, simd, sums, start, step):
                 if simd:
-                    yield f"{pad}SG_LANES(omp simd{''.join(f' reduction({op}:{v.name})' for op, v in sums)})"
+                    clauses = [f" simdlen({stmt.lanes})"] if stmt.lanes else []
+                    clauses += [f" reduction({op}:{v.name})" for op, v in sums]
+                    yield from wrap(
+                        f"SG_LANES(omp simd{''.join(clauses)})", 120, initial_indent=pad,
+                        subsequent_indent=pad + " " * len("SG_LANES("), break_long_words=False, break_on_hyphens=False,
+                    )  # fmt: skip
                 i, by = index.name, f"++{index.name}" if step == 1 else f"{index.name} += {step}"
                 yield f"{pad}for (int64_t {i} = {expression(start)}; {i} < {inside(extent, ADDITION)}; {by}) {{"
                 yield from _lines(inner, depth + 1)

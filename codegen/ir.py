@@ -157,9 +157,9 @@ class Store(Stmt):
 class For(Stmt):
     """`body` for index = start … extent-1, in order; `simd` if iterations may run as vector lanes.
 
-    `sums` names the mutable locals that the lanes may accumulate apart and combine at the end: (operator, variable).
-    With a `step` the index grows by so much. `jammable` promises that rows only add to what others add to, where that
-    does not show: see jam.py.
+    `sums` names the mutable locals that the lanes may accumulate apart and combine at the end: (operator, variable);
+    `lanes` is how many there should be, where that is not left to the C compiler. With a `step` the index grows by so
+    much. `jammable` promises that rows only add to what others add to, where that does not show: see jam.py.
     """
 
     index: Var
@@ -170,6 +170,7 @@ class For(Stmt):
     start: Expr = Literal(INDEX, 0)
     step: int = 1
     jammable: bool = False
+    lanes: int = 0
 
 
 @dataclass(frozen=True)

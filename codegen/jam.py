@@ -12,33 +12,30 @@ from dataclasses import replace
 
 from codegen import ir
 from codegen.operations import EXPENSIVE
-from codegen.visit import free_variables, rebuild, statements, walk, with_expressions
+from codegen.transform import fresh_name, names_in
+from codegen.visit import rebuild, statements, walk, with_expressions
 
 ROWS = 4
 
 
 def jammed(kernel: ir.Kernel) -> ir.Kernel:
     """The kernel with several rows at once in those loops where that saves memory traffic."""
-    inside = list(statements(kernel.body))
-    if not any(isinstance(s, ir.For) and _pays(s) for s in inside):
+    if not any(isinstance(s, ir.For) and pays(s) for s in statements(kernel.body)):
         return kernel
-    names = {p.name for p in kernel.params} | {e.name for e in free_variables(kernel.body)}
-    names |= {s.var.name for s in inside if isinstance(s, ir.Declare)}
-    names |= {s.index.name for s in inside if isinstance(s, ir.For)}
-    return replace(kernel, body=tuple(_jammed(kernel.body, names)))
+    return replace(kernel, body=tuple(_jammed(kernel.body, names_in(kernel))))
 
 
 def _jammed(body: Iterable[ir.Stmt], names: set[str]) -> Iterable[ir.Stmt]:
     for stmt in body:
         if not isinstance(stmt, ir.For) or stmt.simd:
             yield stmt
-        elif _pays(stmt):
+        elif pays(stmt):
             yield from _rows_at_once(stmt, names)
         else:
             yield replace(stmt, body=tuple(_jammed(stmt.body, names)))
 
 
-def _pays(rows: ir.For) -> bool:
+def pays(rows: ir.For) -> bool:
     """Whether rows do little but add to common sums."""
     if len(rows.body) != 1 or not isinstance(row := rows.body[0], ir.For) or not row.simd or row.sums:
         return False
@@ -82,7 +79,7 @@ def _rows_at_once(rows: ir.For, names: set[str]) -> Iterable[ir.Stmt]:
     own = [s.var for s in row.body if isinstance(s, ir.Declare)]
     copies = []
     for k in range(ROWS):
-        locals = {v: replace(v, name=_fresh(v.name, k, names)) for v in own}
+        locals = {v: replace(v, name=fresh_name(v.name, k, names)) for v in own}
         copies.append(_copy(row.body, rows.index, k, locals))
     body: list[ir.Stmt] = [s for copy in copies for s in copy if isinstance(s, ir.Declare)]
     for same in zip(*([s for s in copy if isinstance(s, ir.Store)] for copy in copies), strict=True):
@@ -108,14 +105,6 @@ def _copy(body: Iterable[ir.Stmt], index: ir.Var, k: int, locals: Mapping[ir.Var
 
     changed = (with_expressions(s, lambda e: rebuild(e, change)) for s in body)
     return [replace(s, var=locals[s.var]) if isinstance(s, ir.Declare) else s for s in changed]
-
-
-def _fresh(name: str, k: int, names: set[str]) -> str:
-    fresh = f"{name}_{k}"
-    while fresh in names:
-        fresh += "_"
-    names.add(fresh)
-    return fresh
 
 
 def _left(rows: ir.For) -> tuple[ir.Expr, ir.Expr]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from codegen import ir
 from codegen.dtypes import literal
-from codegen.visit import expressions, rebuild, statements, walk, with_expressions
+from codegen.visit import expressions, free_variables, rebuild, statements, walk, with_expressions
 
 ZERO = ir.index(0)
 
@@ -82,12 +82,45 @@ def _taken_apart(e: ir.Expr, fixed: Container[ir.Expr]) -> _Offset:
     return _Offset(e, 0, ZERO) if is_fixed(e) else _Offset(ZERO, 0, e)
 
 
+def folded(e: ir.Expr) -> ir.Expr:
+    """The expression with sums and products of indices and numbers computed where they can be."""
+
+    def change(e: ir.Expr) -> ir.Expr | None:
+        match e:
+            case ir.Operation(ir.INDEX, "add" | "mul" as name, (left, right)):
+                a, b = rebuild(left, change), rebuild(right, change)
+                if isinstance(a, ir.Literal) and isinstance(b, ir.Literal):
+                    return ir.index(int(a.value + b.value if name == "add" else a.value * b.value))
+                return _plus(a, b) if name == "add" else _times(a, b)
+        return None
+
+    return rebuild(e, change)
+
+
 def _plus(a: ir.Expr, b: ir.Expr) -> ir.Expr:
     return b if a == ZERO else a if b == ZERO else a + b
 
 
 def _times(a: ir.Expr, b: ir.Expr) -> ir.Expr:
     return ZERO if a == ZERO else a * b
+
+
+def names_in(kernel: ir.Kernel) -> set[str]:
+    """The names that a kernel has taken."""
+    inside = list(statements(kernel.body))
+    names = {p.name for p in kernel.params} | {e.name for e in free_variables(kernel.body)}
+    names |= {s.var.name for s in inside if isinstance(s, ir.Declare)}
+    names |= {s.index.name for s in inside if isinstance(s, ir.For)}
+    return names | {s.buffer.name for s in inside if isinstance(s, ir.LocalArray)}
+
+
+def fresh_name(name: str, k: int, names: set[str]) -> str:
+    """A name that is not taken yet, for copy number k of what has a name; now it is taken."""
+    fresh = f"{name}_{k}"
+    while fresh in names:
+        fresh += "_"
+    names.add(fresh)
+    return fresh
 
 
 def renamed(body: Iterable[ir.Stmt], new: Mapping[ir.Var, ir.Var]) -> tuple[ir.Stmt, ...]:

@@ -22,6 +22,7 @@ codegen/operations
 codegen/visit
 codegen/transform
 codegen/jam
+codegen/across
 codegen/blas
 codegen/narrow
 codegen/threads

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from codegen import ir
 from codegen.ahead import is_costly
+from codegen.alignment import ALIGNMENT as LINE
 from codegen.dtypes import itemsize
 from codegen.streams import LARGE, ROW, RUN
 from codegen.visit import is_in_order, walk
@@ -58,11 +59,16 @@ def _streamed(
     runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
     if not is_in_order(results[0].offset, runs.loop.index):
         return vector
-    if isinstance(count, ir.Literal) and count.value * itemsize(buffer.dtype) < LARGE:
+    if _is_less(count, buffer, LARGE) or _is_less(runs.loop.extent, buffer, LINE):
         return vector
     costly = is_costly(runs.loop)
     streamed = ir.Streamed(buffer, count, by_threads=costly)
     return replace(runs, length=RUN if costly else ROW, streamed=streamed)
+
+
+def _is_less(count: ir.Expr, buffer: ir.Buffer, size: int) -> bool:
+    """Whether so many elements are known to take less than so many bytes."""
+    return isinstance(count, ir.Literal) and count.value * itemsize(buffer.dtype) < size
 
 
 def _added_in_float32(vector: ir.For, names: Names) -> ir.For | ir.Runs:

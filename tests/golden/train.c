@@ -283,33 +283,41 @@ SG_KERNEL void compute_y_pred_cost_grad_b(const double *restrict x, const double
     const double b2_2 = b2[0];
     double total_2 = 0.0;
     double grad_b2 = 0.0;
+    double grad_b_of_block_0 = grad_b_of_block[0];
+    double grad_W2_of_block_0 = grad_W2_of_block[0];
+    double grad_b_of_block_1 = grad_b_of_block[1];
+    double grad_W2_of_block_1 = grad_W2_of_block[1];
+    SG_LANES(omp simd simdlen(4) reduction(+:grad_b_of_block_0) reduction(+:grad_W2_of_block_0)
+             reduction(+:grad_b_of_block_1) reduction(+:grad_W2_of_block_1) reduction(+:total_2) reduction(+:grad_b2))
     for (int64_t i = first; i < last; ++i) {
         const double x_2 = x[i * 2];
         const double x_3 = x[i * 2 + 1];
         double total = 0.0;
-        SG_LANES(omp simd reduction(+:total))
-        for (int64_t j = 0; j < 2; ++j) {
-            const double h = sg_sigmoid_f64(x_2 * W[j] + x_3 * W[2 + j] + b[j]);
-            t[i * 2 + j] = h;
-            const double W2_2 = W2[j];
-            total += h * W2_2;
-        }
+        const double h_0 = sg_sigmoid_f64(x_2 * W[0] + x_3 * W[2] + b[0]);
+        const double W2_2_0 = W2[0];
+        total += h_0 * W2_2_0;
+        const double h_1 = sg_sigmoid_f64(x_2 * W[1] + x_3 * W[3] + b[1]);
+        const double W2_2_1 = W2[1];
+        total += h_1 * W2_2_1;
         const double y_pred_2 = sg_sigmoid_f64(total + b2_2);
         const double t_6 = y[i] - y_pred_2;
         const double t_14 = -(t_6 * 2.0 / (double)y_0 * (y_pred_2 * (1.0 - y_pred_2)));
         y_pred[i] = y_pred_2;
         total_2 += t_6 * t_6;
         grad_b2 += t_14;
-        SG_LANES(omp simd)
-        for (int64_t j = 0; j < 2; ++j) {
-            const double h = t[i * 2 + j];
-            const double W2_2 = W2[j];
-            const double t_18 = t_14 * W2_2 * (h * (1.0 - h));
-            t[i * 2 + j] = t_18;
-            grad_b_of_block[j] += t_18;
-            grad_W2_of_block[j] += h * t_14;
-        }
+        const double t_18_0 = t_14 * W2_2_0 * (h_0 * (1.0 - h_0));
+        t[i * 2] = t_18_0;
+        grad_b_of_block_0 += t_18_0;
+        grad_W2_of_block_0 += h_0 * t_14;
+        const double t_18_1 = t_14 * W2_2_1 * (h_1 * (1.0 - h_1));
+        t[i * 2 + 1] = t_18_1;
+        grad_b_of_block_1 += t_18_1;
+        grad_W2_of_block_1 += h_1 * t_14;
     }
+    grad_b_of_block[0] = grad_b_of_block_0;
+    grad_W2_of_block[0] = grad_W2_of_block_0;
+    grad_b_of_block[1] = grad_b_of_block_1;
+    grad_W2_of_block[1] = grad_W2_of_block_1;
     total_2_of_block[0] = total_2;
     grad_b2_of_block[0] = grad_b2;
 }

@@ -1,0 +1,290 @@
+"""Lanes across rows: where rows are too short to fill a vector, a vector takes the same element of several rows.
+
+The loops along a row are written out. What a row leaves in memory for itself becomes a local; what all rows add to is
+added up in locals. Then no row waits for another, and the loop over them runs in vector lanes.
+Source: Nuzman and Zaks, Outer-loop vectorization: revisited for short SIMD architectures (PACT 2008)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from codegen import ir
+from codegen.dtypes import itemsize
+from codegen.jam import pays
+from codegen.transform import folded, fresh_name, names_in, renamed
+from codegen.visit import expressions, operands, rebuild, statements, walk, with_expressions
+
+SHORT = 4  # elements of a row, at most
+STATEMENTS = 80  # of a row that is written out, at most: its values are to find room in registers
+VECTOR = 32  # bytes: wider vectors would leave small batches to what is done with the rows left over
+
+ZERO = ir.index(0)
+PLAIN = (ir.Declare, ir.Assign, ir.Store, ir.SourceLine)
+
+
+class Place(NamedTuple):
+    """An element of an array, as a row sees it: at row * step + position, behind `start`, which all rows share."""
+
+    array: str
+    step: int
+    position: int
+    start: ir.Expr
+
+
+class Refused(Exception):
+    """The loop cannot run in lanes, or not with a gain."""
+
+
+def across_rows(kernel: ir.Kernel) -> ir.Kernel:
+    """The kernel with loops over short rows in lanes, instead of those along the rows."""
+    if not any(map(_is_short, statements(kernel.body))):
+        return kernel
+    local = {s.buffer.name for s in kernel.body if isinstance(s, ir.LocalArray)}
+    uses = Counter({name: count for name, count in _uses(kernel.body).items() if name in local})
+    body = list(_block(kernel.body, names_in(kernel), uses))
+    used = _uses(body)
+    return replace(kernel, body=tuple(s for s in body if not isinstance(s, ir.LocalArray) or s.buffer.name in used))
+
+
+def _block(body: Iterable[ir.Stmt], names: set[str], uses: Counter[str]) -> Iterator[ir.Stmt]:
+    for stmt in body:
+        if not isinstance(stmt, ir.For) or stmt.simd:
+            yield stmt
+            continue
+        try:
+            here = _uses([stmt])
+            yield from _in_lanes(stmt, names, {name for name in uses if uses[name] == here[name]})
+        except Refused:
+            yield replace(stmt, body=tuple(_block(stmt.body, names, uses)))
+
+
+def _is_short(stmt: ir.Stmt) -> bool:
+    loop = stmt.loop if isinstance(stmt, ir.Runs) else stmt
+    if not isinstance(loop, ir.For) or not isinstance(loop.extent, ir.Literal):
+        return False
+    return loop.start == ZERO and loop.step == 1 and 0 < loop.extent.value <= SHORT
+
+
+def _uses(body: Sequence[ir.Stmt]) -> Counter[str]:
+    """How often statements read or write each array."""
+    read = [e.buffer.name for e in expressions(body) if isinstance(e, ir.Load)]
+    return Counter([*read, *(s.buffer.name for s in statements(body) if isinstance(s, ir.Store))])
+
+
+def _in_lanes(rows: ir.For, names: set[str], scratch: set[str]) -> Iterator[ir.Stmt]:
+    """The loop over rows as a vector loop, with what goes before and after it."""
+    if rows.index == ir.BLOCK or rows.step != 1 or _is_short(rows) or not any(map(_is_short, rows.body)):
+        raise Refused
+    if any(_is_gathered(s, rows) for s in rows.body if not isinstance(s, PLAIN)) or _is_better_jammed(rows):
+        raise Refused
+    row = list(_written_out(rows.body, names))
+    if len(row) > STATEMENTS:
+        raise Refused
+    row, totals = _apart(row, rows.index, names, scratch)
+    sums = tuple(("+", var) for var in (*totals, *_added_to(row, totals)))
+    for var, (buffer, offset) in totals.items():
+        yield ir.Declare(var, ir.Load(var.dtype, buffer, offset), mutable=True)
+    yield replace(rows, body=tuple(row), simd=True, sums=sums, lanes=_lanes(row), jammable=False)
+    for var, (buffer, offset) in totals.items():
+        yield ir.Store(buffer, offset, var)
+
+
+def _is_better_jammed(rows: ir.For) -> bool:
+    """Whether the loop only adds, and the elements of a row fill a good part of a vector."""
+    stores = [(s, row) for row in rows.body if isinstance(row, ir.For) for s in row.body if isinstance(s, ir.Store)]
+    return pays(rows) and any(
+        int(row.extent.value) * itemsize(s.buffer.dtype) > VECTOR // 2
+        for s, row in stores if isinstance(row.extent, ir.Literal)
+    )  # fmt: skip
+
+
+def _is_gathered(along: ir.Stmt, rows: ir.For) -> bool:
+    """Whether a loop along a row reads elements side by side of which other rows have theirs somewhere: those would be
+    read one by one."""
+    own = {s.var for s in statements(rows.body) if isinstance(s, ir.Declare)}
+    inner = {s.index for s in statements([along]) if isinstance(s, ir.For)}
+    for load in (e for e in expressions([along]) if isinstance(e, ir.Load)):
+        parts = set(walk(load.offset))
+        if inner & parts and (own & parts or any(isinstance(e, (ir.Load, ir.Select)) for e in parts)):
+            return True
+    return False
+
+
+def _written_out(body: Iterable[ir.Stmt], names: set[str]) -> Iterator[ir.Stmt]:
+    """The statements of a row, without loops."""
+    for stmt in body:
+        match stmt:
+            case ir.For(index, ir.Literal(_, extent), inner) if _is_short(stmt):
+                own = [s.var for s in inner if isinstance(s, ir.Declare)]
+                for k in range(int(extent)):
+                    copy = renamed(inner, {v: replace(v, name=fresh_name(v.name, k, names)) for v in own})
+                    yield from _written_out(_with(copy, {index: ir.index(k)}), names)
+            case ir.Runs(loop, _, before, after) if _is_short(stmt):
+                whole = {ir.RUN: loop.start, ir.END: loop.extent}
+                yield from _written_out(_with((*before, loop, *after), whole), names)
+            case _ if isinstance(stmt, PLAIN):
+                yield stmt
+            case _:
+                raise Refused
+
+
+def _with(body: Iterable[ir.Stmt], values: Mapping[ir.Var, ir.Expr]) -> Iterator[ir.Stmt]:
+    """Statements with values for some variables."""
+
+    def value(e: ir.Expr) -> ir.Expr | None:
+        return values.get(e) if isinstance(e, ir.Var) else None
+
+    return (with_expressions(s, lambda e: folded(rebuild(e, value))) for s in body)
+
+
+def _apart(
+    row: Sequence[ir.Stmt], index: ir.Var, names: set[str], scratch: set[str]
+) -> tuple[list[ir.Stmt], dict[ir.Var, tuple[ir.Buffer, ir.Expr]]]:
+    """The statements of a row such that memory passes nothing from one of them to another, nor from row to row.
+
+    Also the locals in which rows add up what they added to elements, and these elements.
+    """
+    places = _places(row, index, scratch)
+    common = {place.array for place in places.values() if place.step == 0} - scratch
+    assigned = {s.var for s in row if isinstance(s, ir.Assign)}
+    totals: dict[Place, ir.Var] = {}
+    elements: dict[ir.Var, tuple[ir.Buffer, ir.Expr]] = {}
+    same: dict[Place | ir.Expr, ir.Var] = {}  # locals that have what a place holds, a load gives or another local has
+    out: list[ir.Stmt] = []
+
+    def simpler(e: ir.Expr) -> ir.Expr:
+        return rebuild(e, lambda e: same.get(places.get((e.buffer.name, e.offset), e) if isinstance(e, ir.Load) else e))
+
+    def store(stmt: ir.Store, later: Sequence[ir.Stmt]) -> Iterator[ir.Stmt]:
+        place, value = places[stmt.buffer.name, stmt.offset], simpler(stmt.value)
+        if any(places.get((e.buffer.name, e.offset)) == place for e in expressions(later) if isinstance(e, ir.Load)):
+            if not isinstance(value, ir.Var) or value in assigned:
+                var = ir.Var(stmt.buffer.dtype, fresh_name(stmt.buffer.name, place.position, names))
+                yield ir.Declare(var, value)
+                value = var
+            same[place] = value
+        last = all(places[s.buffer.name, s.offset] != place for s in later if isinstance(s, ir.Store))
+        if last and stmt.buffer.name not in scratch:
+            yield replace(stmt, value=value)
+
+    for number, stmt in enumerate(row):
+        match stmt:
+            case ir.Store(buffer, offset) if buffer.name in common:
+                place = places[buffer.name, offset]
+                if place not in totals:
+                    total = totals[place] = ir.Var(buffer.dtype, fresh_name(buffer.name, place.position, names))
+                    elements[total] = (buffer, offset)
+                out.append(ir.Assign(totals[place], totals[place] + simpler(_added(stmt))))
+            case ir.Store():
+                out += store(stmt, row[number + 1 :])
+            case ir.Declare(var, value, mutable=False):
+                value = simpler(value)
+                if isinstance(value, ir.Var) and value not in assigned:
+                    same[var] = value
+                    continue
+                if isinstance(value, ir.Load):
+                    same[value] = var
+                out.append(ir.Declare(var, value))
+            case _:
+                out.append(with_expressions(stmt, simpler))
+    return out, elements
+
+
+def _places(
+    row: Sequence[ir.Stmt], index: ir.Var, scratch: set[str]
+) -> dict[tuple[str, ir.Expr], Place]:
+    """What a row reads and writes of the arrays that rows write to, by array and offset.
+
+    Raises Refused where one row may write to what another reads or writes, unless all only add to it.
+    """
+    written = {s.buffer.name for s in row if isinstance(s, ir.Store)}
+    own = {s.var for s in row if isinstance(s, ir.Declare)}
+    places: dict[tuple[str, ir.Expr], Place] = {}
+    for stmt in row:
+        for load in (e for part in operands(stmt) if isinstance(part, ir.Expr) for e in walk(part)):
+            if isinstance(load, ir.Load) and load.buffer.name in written:
+                place = _place(load.buffer, load.offset, index)
+                if load.buffer.name in scratch and place not in places.values():
+                    raise Refused  # what another row has left there
+                places[load.buffer.name, load.offset] = place
+        if isinstance(stmt, ir.Store):
+            places[stmt.buffer.name, stmt.offset] = _place(stmt.buffer, stmt.offset, index)
+    for array in written:
+        found = [place for place in places.values() if place.array == array]
+        positions = [place.position for place in found]
+        step, start = found[0].step, found[0].start
+        if any((place.step, place.start) != (step, start) for place in found):
+            raise Refused
+        if any(isinstance(e, ir.Load) or e in own for e in walk(start)):
+            raise Refused
+        if step == 0 and array not in scratch:
+            adding = sum(_added(s) is not None for s in row if isinstance(s, ir.Store) and s.buffer.name == array)
+            if adding != sum(e.buffer.name == array for e in expressions(row) if isinstance(e, ir.Load)):
+                raise Refused
+        elif step and step <= max(positions) - min(positions):
+            raise Refused
+    return places
+
+
+def _added(store: ir.Store) -> ir.Expr:
+    """What a statement adds to an element. Raises Refused where it does something else."""
+    match store.value:
+        case ir.Operation(_, "add", (ir.Load(_, buffer, offset), term)) if (buffer.name, offset) == (
+            store.buffer.name, store.offset,
+        ):  # fmt: skip
+            return term
+    raise Refused
+
+
+def _added_to(row: Sequence[ir.Stmt], totals: Iterable[ir.Var]) -> list[ir.Var]:
+    """The other locals that rows add to. Raises Refused where a row does something else with a local of all rows."""
+    own = {s.var for s in row if isinstance(s, ir.Declare)} | set(totals)
+    sums = []
+    for stmt in row:
+        if isinstance(stmt, ir.Assign) and stmt.var not in own:
+            match stmt.value:
+                case ir.Operation(_, "add", (left, _)) if left == stmt.var:
+                    sums.append(stmt.var)
+                case _:
+                    raise Refused
+    mentioned = [e for e in expressions(row) if isinstance(e, ir.Var)]
+    if any(mentioned.count(var) != sums.count(var) for var in sums):
+        raise Refused
+    return list(dict.fromkeys(sums))
+
+
+def _lanes(row: Sequence[ir.Stmt]) -> int:
+    """How many rows fill a vector."""
+    floats = [itemsize(e.dtype) for e in expressions(row) if e.dtype in ("float32", "float64")]
+    return VECTOR // min(floats, default=8)
+
+
+def _place(buffer: ir.Buffer, offset: ir.Expr, index: ir.Var) -> Place:
+    """Raises Refused for an offset that is not linear in the row."""
+    step, position, start = _linear(offset, index)
+    return Place(buffer.name, step, position, start)
+
+
+def _linear(e: ir.Expr, index: ir.Var) -> tuple[int, int, ir.Expr]:
+    """An index as row * step + position + start."""
+    match e:
+        case ir.Literal(_, value):
+            return 0, int(value), ZERO
+        case ir.Operation(_, "add", (left, right)):
+            step, position, start = _linear(left, index)
+            other_step, other_position, other_start = _linear(right, index)
+            start = other_start if start == ZERO else start if other_start == ZERO else start + other_start
+            return step + other_step, position + other_position, start
+        case ir.Operation(_, "mul", (left, ir.Literal(_, value))):
+            step, position, start = _linear(left, index)
+            factor = int(value)
+            return step * factor, position * factor, ZERO if start == ZERO else start * factor
+    if e == index:
+        return 1, 0, ZERO
+    if index in walk(e):
+        raise Refused
+    return 0, 0, e
