@@ -47,6 +47,7 @@ class Measured:
     memory: bytes that the process grew by, at most, while it was called
     moved: bytes that a call reads and writes, where the library can tell
     wrong: whether it failed by computing something else, or nothing
+    raised: whether it computed nothing
     possible: whether the peer has the program
     """
 
@@ -57,6 +58,7 @@ class Measured:
     moved: int | None = None
     failed: str = ""
     wrong: bool = False
+    raised: bool = False
     possible: bool = True
 
     @property
@@ -124,7 +126,8 @@ class Worker:
                 return Measured(failed=str(error), wrong=True)
             if not built.possible or built.wrong:
                 self.end()
-                return Measured(failed=built.wrong, wrong=bool(built.wrong), possible=built.possible)
+                wrong = bool(built.wrong)
+                return Measured(failed=built.wrong, wrong=wrong, raised=built.raised, possible=built.possible)
             setattr(measured, time, built.seconds)
             measured.moved = built.moved
             if again and time == "cold":

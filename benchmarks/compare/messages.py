@@ -17,11 +17,13 @@ class Built:
 
     possible: False where the peer has no such program
     seconds: from its first line to the first results
-    wrong: what is wrong with the results; empty if they are right
+    wrong: what is wrong with the results, or why there are none; empty if they are right
+    raised: whether there are none
     moved: bytes that a call reads and writes, where the library can tell
     """
 
     possible: bool = True
     seconds: float = 0.0
     wrong: str = ""
+    raised: bool = False
     moved: int | None = None

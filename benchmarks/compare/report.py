@@ -107,7 +107,7 @@ def cell(measured: Measured | None) -> str:
     if measured is None:
         return ""
     if measured.failed:
-        return "wrong" if measured.wrong else measured.failed.split(":")[0]
+        return "failed" if measured.raised else "wrong" if measured.wrong else measured.failed.split(":")[0]
     return duration(measured.time)
 
 

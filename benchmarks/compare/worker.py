@@ -88,7 +88,7 @@ def serve(connection: Connection, peer: Peer, module: ModuleType, order: tuple[W
     except Exception as error:
         traceback.print_exc()
         lines = str(error).strip().splitlines()
-        connection.send(Built(wrong=f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]))
+        connection.send(Built(wrong=f"{type(error).__name__}: {lines[0] if lines else ''}"[:200], raised=True))
         return
     del found
     gc.collect()

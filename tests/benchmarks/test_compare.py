@@ -135,12 +135,15 @@ def test_a_row_with_a_wrong_result_is_refused(capsys):
     assert "* calls/x + 1, 4 elements: symgraph: result 0: off by 1" in text
 
 
-def test_a_peer_with_a_wrong_result_has_no_time(capsys):
+@pytest.mark.parametrize("failed, raised, word", [
+    ("result 0: off by 1", False, "wrong"), ("RecursionError: too deep", True, "failed"),
+])
+def test_a_peer_with_a_wrong_result_or_none_has_no_time(capsys, failed, raised, word):
     r = row(symgraph=1e-6, numpy=2e-6)
-    r.measured["jax"] = Measured(failed="result 0: off by 1", wrong=True)
+    r.measured["jax"] = Measured(failed=failed, wrong=True, raised=raised)
     Live(["symgraph", "numpy", "jax"], 20).show(r)
     shown = capsys.readouterr().out
-    assert "jax: result 0: off by 1" in shown
+    assert f"jax: {failed}" in shown and word in shown.split()
     assert r.best() == ("numpy", 2e-6)
 
 
