@@ -68,7 +68,7 @@ def _expr(e: ir.Expr) -> tuple[str, int]:
         case ir.Cast(dtype, arg):
             return _cast(dtype, arg)
         case ir.Select(_, condition, then, otherwise):
-            test, first = inside(condition, CONDITIONAL + 1), inside(then, CONDITIONAL + 1)
+            test, first = inside(condition, EQUALITY), inside(then, CONDITIONAL + 1)  # `a & b ? …` may surprise
             return f"{test} ? {first} : {inside(otherwise, CONDITIONAL)}", CONDITIONAL
         case ir.Operation():
             return _operation(e)
@@ -181,7 +181,7 @@ def _cast(dtype: str, arg: ir.Expr) -> tuple[str, int]:
         return f"{conversion(arg.dtype, dtype).name}({expression(arg)})", POSTFIX
     if arg.dtype == "bool" and target.kind == "f" and not isinstance(arg, (ir.Literal, ir.Load)):
         # gcc 12 vectorizes no other conversion of a bool variable
-        text = f"{inside(arg, CONDITIONAL + 1)} ? {literal(dtype, 1)} : {literal(dtype, 0)}"
+        text = f"{inside(arg, EQUALITY)} ? {literal(dtype, 1)} : {literal(dtype, 0)}"
         return text, CONDITIONAL
     return f"({target.name}){inside(arg, UNARY)}", UNARY
 
