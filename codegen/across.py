@@ -119,7 +119,7 @@ def _written_out(body: Iterable[ir.Stmt], names: set[str]) -> Iterator[ir.Stmt]:
     for stmt in body:
         match stmt:
             case ir.For(index, ir.Literal(_, extent), inner) if _is_short(stmt):
-                own = [s.var for s in inner if isinstance(s, ir.Declare)]
+                own = [s.var for s in statements(inner) if isinstance(s, ir.Declare)]
                 for k in range(int(extent)):
                     copy = renamed(inner, {v: replace(v, name=fresh_name(v.name, k, names)) for v in own})
                     yield from _written_out(_with(copy, {index: ir.index(k)}), names)
@@ -186,7 +186,7 @@ def _apart(
                 if isinstance(value, ir.Var) and value not in assigned:
                     same[var] = value
                     continue
-                if isinstance(value, ir.Load):
+                if isinstance(value, ir.Load) and assigned.isdisjoint(walk(value)):
                     same[value] = var
                 out.append(ir.Declare(var, value))
             case _:

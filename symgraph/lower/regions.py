@@ -113,6 +113,7 @@ class _Partition:
         self.producer: dict[Variable, Region | LoopStep] = {}
         self.reads = self.schedule.reads
         self.domains: dict[Apply, tuple[Variable, ...]] = {}
+        self.complete: dict[Apply, int] = {}  # of reductions: inside how many loops they are complete
         self.late = self.schedule.late
         self.open: dict[tuple[int, tuple[Variable, ...]], list[Region]] = {}
         self.regions: list[Region] = []
@@ -229,7 +230,11 @@ class _Partition:
         body, domain = self._body(node)
         self.schedule.bodies[node] = body
         self.domains[node] = domain
-        reads = self.reads[node] = [e for e in walk(body) if isinstance(e, ir.Element)]
+        parts = list(walk(body))
+        reads = self.reads[node] = [e for e in parts if isinstance(e, ir.Element)]
+        for e in parts:
+            if isinstance(e, ir.Reduce) and (over := [i for i in e.over if i in LOOP_INDICES[: len(domain)]]):
+                self.complete[node] = len(domain) - len(over)
         region = self._region_for(node, domain, reads)
         if len(domain) > len(region.domain):
             region.domain = domain
@@ -260,7 +265,7 @@ class _Partition:
         near = {r for e in reads if isinstance(r := self.producer.get(e.array), Region) and r.stage == stage}  # type: ignore[call-overload]
         if len(near) == 1:
             (region,) = near
-            obstacle = self._obstacle(domain, reads, region)
+            obstacle = self._obstacle(node, domain, reads, region)
             if obstacle is None:
                 return region
             self.schedule.obstacles[node] = obstacle
@@ -277,7 +282,9 @@ class _Partition:
         self.open.setdefault((stage, domain), []).append(region)
         return region
 
-    def _obstacle(self, domain: tuple[Variable, ...], reads: Sequence[ir.Element], region: Region) -> Obstacle | None:
+    def _obstacle(
+        self, node: Apply, domain: tuple[Variable, ...], reads: Sequence[ir.Element], region: Region
+    ) -> Obstacle | None:
         """Why a node that reads values made in a region cannot be evaluated in its loops; None where it can."""
         shared = min(len(domain), len(region.domain))
         if len(region.nodes) >= self.limit:
@@ -295,7 +302,33 @@ class _Partition:
                     return Obstacle("it reads other elements of {} than the one just made", e.array)
                 if domain and e.array in self.late:
                     return Obstacle("it reads {}, which is complete only after the loops that make it", e.array)
+        if self._clash([*region.nodes, node]):
+            return Obstacle("it needs a sum again in a later pass over the loops that make it")
         return None
+
+    def _clash(self, nodes: Sequence[Apply]) -> bool:
+        """Whether nodes in one nest would need a reduction in a later pass than the one that makes it.
+
+        A reduction inside a loop lives for one iteration of it. Who needs it together with one that is complete only
+        after that loop comes in the next pass, unless that is where the first one is made, since it needs the other.
+        """
+        complete = {n.output: self.complete[n] for n in nodes if n in self.complete}
+        if len(set(complete.values())) < 2:
+            return False
+        needed: dict[Variable, set[Variable]] = {}  # by each value: reductions, directly or not
+        beside: dict[Variable, set[Variable]] = {}  # those of them that are needed in the same iteration
+        for node in sorted(nodes, key=self.position.__getitem__):
+            x = node.output
+            read = [e.array for e in self.reads[node] if e.array in beside]
+            needed[x] = {r for y in read for r in needed[y]}
+            beside[x] = {r for y in read for r in beside[y]}
+            for inner in beside[x]:
+                if any(complete[r] < complete[inner] and r not in needed[inner] for r in needed[x]):
+                    return True
+            if x in complete:
+                needed[x] |= {x}
+                beside[x] = {x, *(r for r in beside[x] if complete[r] <= complete[x])}
+        return False
 
     def _aligned(self, e: ir.Element) -> bool:
         """Whether an element is that of the present iteration: its index is the first loop indices."""
@@ -365,7 +398,7 @@ class _Partition:
                 continue
             moving = self._read_here_only(node, here, readers)
             newly = {e.array for n in moving for e in self._unstored(n, here)} - {n.output for n in moving}
-            if len(newly) > 1 or len(home.nodes) + len(moving) >= 2 * self.limit:
+            if len(newly) > 1 or len(home.nodes) + len(moving) >= 2 * self.limit or self._clash([*home.nodes, *moving]):
                 continue
             here.nodes = [n for n in here.nodes if n not in moving]
             home.nodes = sorted([*home.nodes, *moving], key=self.position.__getitem__)
@@ -448,7 +481,9 @@ class _Partition:
         """Whether the loops of one nest are the outer ones of the other, and both are short enough for one."""
         shared = min(len(home.domain), len(region.domain))
         alike = home.domain[:shared] == region.domain[:shared] and shared > 0
-        return alike and len(home.nodes) + len(region.nodes) <= self.limit
+        if not alike or len(home.nodes) + len(region.nodes) > self.limit:
+            return False
+        return not self._clash([*home.nodes, *region.nodes])
 
     def _move_all(self, region: Region, home: Region) -> None:
         home.nodes = sorted([*home.nodes, *region.nodes], key=self.position.__getitem__)

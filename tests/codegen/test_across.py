@@ -96,7 +96,17 @@ class Case:
         )  # fmt: skip
 
 
-IN_LANES = ["softmax", "scratch_row", "sums_of_rows", "largest"]
+    def sums_within_a_row(self):
+        """Of the elements of a row, each times another row, added up in runs: a loop in a loop."""
+        part = ir.Var(self.dtype, "part")
+        first = ir.Declare(part, self.zero, mutable=True)
+        term = self.at * self.load(self.x, i * ROW + k)
+        inner = self.along(ir.Assign(part, part + term), sums=(("+", part),), index=k, extent=ONE_ROW)
+        runs = ir.Runs(inner, 512, (first,), (ir.Store(self.y, i * ROW + j, part),))
+        return self.kernel(ir.For(j, ONE_ROW, (runs,)))
+
+
+IN_LANES = ["sums_within_a_row", "softmax", "scratch_row", "sums_of_rows", "largest"]
 
 
 def results(run, case, kernel, rows):

@@ -11,6 +11,7 @@ from symgraph.graph.traverse import leaves
 
 x, y = T.dmatrices("x", "y")
 v, w = T.dvectors("v", "w")
+z = T.dtensor3("z")
 i = T.lvector("i")
 labels = T.lvector("labels")
 S = sg.shared(np.ones((3, 4)), "S")
@@ -19,7 +20,7 @@ softmax = T.nnet.softmax(x)
 rng = np.random.default_rng(0)
 VALUES = {
     x: rng.normal(size=(5, 4)), y: rng.normal(size=(4, 3)), v: rng.normal(size=6), w: rng.normal(size=6),
-    i: np.array([3, 0, 3]), labels: np.array([1, -1, 0, -3, 2]),
+    z: rng.normal(size=(5, 4, 3)), i: np.array([3, 0, 3]), labels: np.array([1, -1, 0, -3, 2]),
 }  # fmt: skip
 
 
@@ -65,6 +66,9 @@ ONE_NEST = {
     "shared rows from both ends": [S + S[::-1]],
     "a transposed read of an input": [T.exp(x.T) + 1],
     "taken rows": [T.exp(x[0]) + x[1]],
+    "a sum within a row that needs one of the whole row": [
+        T.exp(z - z.max(axis=(1, 2), keepdims=True)).sum(axis=2) + z.max(axis=(1, 2))[:, None]
+    ],
 }
 
 
@@ -75,7 +79,12 @@ def test_one_nest(lowered, case):
 
 
 e = T.exp(v)
+sums = T.exp(z).sum(axis=2)
+largest = z.max(axis=(1, 2), keepdims=True)
 APART = {
+    "sums within rows, then what is left of all sums of a row": ([T.nnet.softmax(sums)], 2),
+    "the same by parts": ([sums / sums.sum(axis=1, keepdims=True)], 2),
+    "a sum within a row, and one of the whole row": ([sums - z.max(axis=(1, 2))[:, None]], 2),
     "neighbours of a computed value": ([e[1:] * e[:-1]], 2),
     "a computed value backwards": ([e + e[::-1]], 2),
     "a computed value and its transpose": ([T.dot(x.T, x) + T.dot(x, x.T).sum(), softmax[:4] + softmax[:4].T], None),
