@@ -7,6 +7,7 @@ Source: Nuzman and Zaks, Outer-loop vectorization: revisited for short SIMD arch
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +16,13 @@ from typing import NamedTuple
 from codegen import ir
 from codegen.dtypes import itemsize
 from codegen.jam import pays
+from codegen.operations import EXPENSIVE
 from codegen.transform import folded, fresh_name, names_in, renamed
 from codegen.visit import expressions, operands, rebuild, statements, walk, with_expressions
 
 SHORT = 4  # elements of a row, at most
-STATEMENTS = 80  # of a row that is written out, at most: its values are to find room in registers
+MUCH = 120  # statements of a row that is written out, at most, for what the C compiler makes of them
+COSTLY = 4  # statements that a function such as exp counts for
 VECTOR = 32  # bytes: wider vectors would leave small batches to what is done with the rows left over
 
 ZERO = ir.index(0)
@@ -79,18 +82,44 @@ def _in_lanes(rows: ir.For, names: set[str], scratch: set[str]) -> Iterator[ir.S
     """The loop over rows as a vector loop, with what goes before and after it."""
     if rows.index == ir.BLOCK or rows.step != 1 or _is_short(rows) or not any(map(_is_short, rows.body)):
         raise Refused
-    if any(_is_gathered(s, rows) for s in rows.body if not isinstance(s, PLAIN)) or _is_better_jammed(rows):
+    if _elements(rows.body) > SHORT or _work(rows.body) > MUCH or _is_better_jammed(rows):
         raise Refused
-    row = list(_written_out(rows.body, names))
-    if len(row) > STATEMENTS:
+    if any(_is_gathered(s, rows) for s in rows.body if not isinstance(s, PLAIN)):
         raise Refused
-    row, totals = _apart(row, rows.index, names, scratch)
+    row, totals = _apart(list(_written_out(rows.body, names)), rows.index, names, scratch)
     sums = tuple(("+", var) for var in (*totals, *_added_to(row, totals)))
     for var, (buffer, offset) in totals.items():
         yield ir.Declare(var, ir.Load(var.dtype, buffer, offset), mutable=True)
     yield replace(rows, body=tuple(row), simd=True, sums=sums, lanes=_lanes(row), jammable=False)
     for var, (buffer, offset) in totals.items():
         yield ir.Store(buffer, offset, var)
+
+
+def _elements(body: Iterable[ir.Stmt]) -> float:
+    """Of a row: how often its innermost statements are done, infinitely often in loops that are not short."""
+    most = 1.0
+    for stmt in body:
+        match stmt:
+            case ir.For(_, ir.Literal(_, extent), inner) | ir.Runs(ir.For(_, ir.Literal(_, extent), inner)):
+                most = max(most, extent * _elements(inner))
+            case _ if not isinstance(stmt, PLAIN):
+                return math.inf
+    return most
+
+
+def _work(body: Iterable[ir.Stmt]) -> float:
+    """How many statements a row is when it is written out, where costly ones count for several."""
+    work = 0.0
+    for stmt in body:
+        match stmt:
+            case ir.For(_, ir.Literal(_, extent), inner):
+                work += extent * _work(inner)
+            case ir.Runs(loop, _, before, after):
+                work += _work((*before, loop, *after))
+            case ir.Declare() | ir.Assign() | ir.Store():
+                costly = [e for e in expressions([stmt]) if isinstance(e, ir.Operation) and e.name in EXPENSIVE]
+                work += 1 + COSTLY * len(costly)
+    return work
 
 
 def _is_better_jammed(rows: ir.For) -> bool:

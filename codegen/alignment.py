@@ -12,7 +12,7 @@ PAGE, PAGED = 1 << 12, 1 << 16  # bytes: of a page, and from which on an array b
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype | str) -> np.ndarray:
-    """A new C-contiguous array, its elements not set, that begins where results do: see `allocate` in extension/."""
+    """A new C-contiguous array, its elements not set, that begins with a line of the cache; a large one with a page."""
     count = math.prod(shape) * np.dtype(dtype).itemsize
     alignment = PAGE if count >= PAGED else ALIGNMENT
     memory = np.empty(count + alignment, np.uint8)

@@ -183,10 +183,11 @@ SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb
 SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $T alpha, const $T *a, const $T *b,
                                  $T beta, $T *c, int64_t c_row, int64_t c_column)
 {
-    const int64_t work = m * k * $N, threads = work < sg_worth() ? 1 : *sg_threads; /* which may change meanwhile */
-    const int64_t parts = ((m + SG_ROWS - 1) / SG_ROWS + threads - 1) / threads * threads; /* as many for each thread */
+    const int64_t work = m * k * $N;
     if (work < $work || m < 2 * SG_LANES_$S || k < SG_LANES_$S)
         return false;
+    const int64_t threads = work < sg_worth() ? 1 : *sg_threads; /* which may change meanwhile */
+    const int64_t parts = ((m + SG_ROWS - 1) / SG_ROWS + threads - 1) / threads * threads; /* as many for each thread */
     if (ta) {
         const int64_t wide = 2 * SG_LANES_$S, tiles = (m + wide - 1) / wide;
         SG_IN_PARTS

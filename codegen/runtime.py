@@ -64,11 +64,15 @@ static void sg_product_done(int64_t threads)
         sg_worked = sg_nanoseconds();
 }
 
-/* The multiplications that are worth a thread. */
+/* The multiplications that are worth a thread. Those of clang's library sleep at once. */
 static double sg_worth(void)
 {
+#if !defined(__clang__)
     const int64_t since = *sg_threads > 1 ? sg_nanoseconds() - sg_worked : -1;
-    return since >= 0 && since < $awake ? $awake_part : $part;
+    if (since >= 0 && since < $awake)
+        return $awake_part;
+#endif
+    return $part;
 }
 #else
 #define SG_IN_PARTS
@@ -81,7 +85,7 @@ static double sg_worth(void)
 _LARGE_GEMM = Template(
     """
 /* sg_gemm_$s by BLAS, in parts of c, never of the sums, whose order must not depend on the number of threads. So either
-   it does not depend on borders, or the parts are fixed. Columns are cut unless rows are by far more: then a thread
+   it does not depend on borders, or the parts are fixed. Columns are cut unless rows are twice as many: then a thread
    that has some columns of a weight in its cache, since it multiplied by them, also updates them. */
 SG_PLAIN
 static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, $T alpha, const $T *a,
@@ -91,7 +95,7 @@ static void sg_large_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64
     memcpy(&gemm, &sg_blas[$gemm], sizeof gemm);
     const double work = (double)m * (double)n * (double)k;
     const bool by_rows = m >= 2 * n, any_borders = sg_blas[$count] == SG_ANY_BORDERS;
-    const double worth = any_borders ? sg_worth() : $part;
+    const double worth = any_borders && work >= 2.0 * $awake_part ? sg_worth() : $part;
     const int64_t most = !sg_blas[$count] ? 1 : any_borders ? *sg_threads : $fixed;
     const int64_t side = by_rows ? m : n, steps = (side + $border - 1) / $border;
     int64_t parts = steps < most ? steps : most;
@@ -285,7 +289,8 @@ def _filled(template: Template, suffix: str, **more: str) -> str:
     """A template in one dtype."""
     letter = "s" if suffix == "f32" else "d"
     values = dict(
-        s=suffix, T="float" if suffix == "f32" else "double", small=SMALL, part=PART, border=BORDER, fixed=FIXED_PARTS,
+        s=suffix, T="float" if suffix == "f32" else "double", small=SMALL, part=PART, awake_part=AWAKE_PART,
+        border=BORDER, fixed=FIXED_PARTS,
         zero="0.0f" if suffix == "f32" else "0.0", one="1.0f" if suffix == "f32" else "1.0",
         gemm=FUNCTIONS.index(f"{letter}gemm"), gemv=FUNCTIONS.index(f"{letter}gemv"), count=len(FUNCTIONS),
         gemm_name=f"{letter}gemm_t", gemv_name=f"{letter}gemv_t",

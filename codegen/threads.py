@@ -18,8 +18,9 @@ _FFI = _cffi_backend.FFI()
 _CELL = _FFI.new("int32_t *", 1)
 _given = False  # whether some unit may have started threads
 
-# A thread that waits for work spins for about as long as it takes to wake one that sleeps, 20 to 50 us, and not for
-# the 0.2 s that the libraries of gcc and clang have otherwise: others need the processor, too.
+# A thread that waits for work spins for about as long as it takes to wake one that sleeps, some 50 us, and not for the
+# 0.2 s that the libraries of gcc and clang have otherwise: others need the processor, too. That of clang counts in
+# milliseconds, so there it sleeps at once.
 _SHORT_SPIN = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 
 MOST_BLOCKS = 32

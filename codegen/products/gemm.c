@@ -184,7 +184,7 @@ INLINE void OF_REAL(meet_)(Tiling tiling, ptrdiff_t first, ptrdiff_t last, ptrdi
         const REAL *const a = block + (top - top_of(tiling, first)) * depth;
         REAL *const place = c + top * c_row;
         if (vectors_of_c && is_whole(tiling, t))
-            OF_REAL(any_tile_)(rows, vectors, depth, alpha, a, b, b_row, panel, beta, place, c_row, right);
+            OF_REAL(any_tile_)(rows, vectors, depth, alpha, a, b, b ? b_row : 0, panel, beta, place, c_row, right);
         else
             OF_REAL(edge_)(rows, vectors, depth, alpha, a, panel, beta, place, c_row, c_column, right,
                            there(tiling, t), columns);

@@ -64,7 +64,7 @@
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
-#define INLINE static inline __attribute__((always_inline)) /* its first arguments are constants where it is called */
+#define INLINE static inline __attribute__((always_inline)) /* some of its arguments are constants where it is called */
 #define APART static __attribute__((noinline))
 #define EXPORTED __attribute__((visibility("default")))
 

@@ -41,10 +41,9 @@ def as_array(
         return copied(array) if copy else array
     try:
         with np.errstate(over="raise", invalid="ignore"):
-            result = np.require(array, target, ["C", "A"])
+            return copied(array, target) if copy else np.require(array, target, ["C", "A"])
     except FloatingPointError:
         raise DtypeError(f"{name} has dtype {type.dtype}, but was given numbers too large for it") from None
-    return copied(result) if copy else result
 
 
 def as_constant(value: Any, dtype: str | None = None, floatX: str = "float64") -> np.ndarray:

@@ -34,11 +34,13 @@ RESERVED = frozenset(
     fputc fputs fwrite putc putchar puts
     abort abs aligned_alloc calloc div exit free imaxabs labs llabs malloc realloc
     feclearexcept fegetround feraiseexcept setjmp longjmp
-    index time signal remove rename
+    index signal remove rename
+    time clock difftime mktime ctime asctime gmtime localtime strftime timespec timespec_get nanosleep timer_create
+    clock_gettime clock_settime clock_getres clock_nanosleep tzset tzname timezone daylight timegm timelocal strptime
     """.split()
 ) | {name + suffix for name in _LIBM.split() for suffix in ("", "f", "l")}
 _RESERVED_FORMS = re.compile(
-    r"i\d+|sg_.*|u?int\w*_t|(size|ptrdiff|wchar|max_align|float|double)_t"
+    r"i\d+|sg_.*|u?int\w*_t|(size|ptrdiff|wchar|max_align|float|double|time|clock)_t"
     r"|NAN|INFINITY|U?INT\w*_(MIN|MAX|C)|(SIZE|PTRDIFF|WCHAR|WINT|SIG_ATOMIC)_(MIN|MAX)|(FP|M|HUGE|MATH)_\w+|SG_.*"
 )
 LONGEST = 40

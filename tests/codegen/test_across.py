@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codegen import ir
-from codegen.across import SHORT, STATEMENTS, across_rows
+from codegen.across import MUCH, SHORT, across_rows
 from codegen.visit import buffers, expressions, statements
 
 i, j, k, n = (ir.Var(ir.INDEX, name) for name in "ijkn")
@@ -92,7 +92,7 @@ class Case:
         )  # fmt: skip
         return self.kernel(
             ir.Declare(best, self.load(self.x, i * ROW), mutable=True),
-            ir.For(j, ONE_ROW, (ir.Assign(best, larger),)), ir.Store(self.r, i, best), ir.For(j, ONE_ROW, (inner,)),
+            ir.For(j, ONE_ROW, (ir.Assign(best, larger),)), ir.Store(self.r, i, best), ir.For(j, ir.index(2), (inner,)),
         )  # fmt: skip
 
 
@@ -101,9 +101,9 @@ class Case:
         part = ir.Var(self.dtype, "part")
         first = ir.Declare(part, self.zero, mutable=True)
         term = self.at * self.load(self.x, i * ROW + k)
-        inner = self.along(ir.Assign(part, part + term), sums=(("+", part),), index=k, extent=ONE_ROW)
+        inner = self.along(ir.Assign(part, part + term), sums=(("+", part),), index=k, extent=ir.index(2))
         runs = ir.Runs(inner, 512, (first,), (ir.Store(self.y, i * ROW + j, part),))
-        return self.kernel(ir.For(j, ONE_ROW, (runs,)))
+        return self.kernel(ir.For(j, ir.index(2), (runs,)))
 
 
 IN_LANES = ["sums_within_a_row", "softmax", "scratch_row", "sums_of_rows", "largest"]
@@ -175,8 +175,9 @@ LEFT = {
         before=(ir.LocalArray(c.scratch, ROW),),
     ),
     "rows are long": c.kernel(c.along(ir.Store(c.y, i * ROW + j, c.at), extent=ir.index(SHORT + 1))),
+    "rows of rows": c.kernel(ir.For(k, ONE_ROW, (c.along(ir.Store(c.y, (i * ROW + k) * ROW + j, c.at)),))),
     "rows have no elements": c.kernel(c.along(ir.Store(c.y, i * ROW + j, c.at), extent=ir.index(0))),
-    "a row is much work": c.kernel(*[c.along(ir.Store(c.y, i * ROW + j, c.at))] * (STATEMENTS // ROW + 1)),
+    "a row is much work": c.kernel(*[c.along(ir.Store(c.y, i * ROW + j, c.at))] * (MUCH // ROW + 1)),
     "blocks, which are few": ir.Kernel("k", (c.x, c.s), (ir.For(ir.BLOCK, ir.BLOCKS, (
         c.along(c.add(c.s, j, c.load(c.x, ir.BLOCK * ROW + j))),)),)),
     "few rows": c.kernel(c.along(ir.Store(c.y, i * ROW + j, c.at)), extent=ir.index(SHORT)),

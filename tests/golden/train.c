@@ -178,11 +178,15 @@ static void sg_product_done(int64_t threads)
         sg_worked = sg_nanoseconds();
 }
 
-/* The multiplications that are worth a thread. */
+/* The multiplications that are worth a thread. Those of clang's library sleep at once. */
 static double sg_worth(void)
 {
+#if !defined(__clang__)
     const int64_t since = *sg_threads > 1 ? sg_nanoseconds() - sg_worked : -1;
-    return since >= 0 && since < 20000 ? 131072 : 4194304;
+    if (since >= 0 && since < 20000)
+        return 131072;
+#endif
+    return 4194304;
 }
 #else
 #define SG_IN_PARTS
@@ -191,7 +195,7 @@ static double sg_worth(void)
 #endif
 
 /* sg_gemm_f64 by BLAS, in parts of c, never of the sums, whose order must not depend on the number of threads. So either
-   it does not depend on borders, or the parts are fixed. Columns are cut unless rows are by far more: then a thread
+   it does not depend on borders, or the parts are fixed. Columns are cut unless rows are twice as many: then a thread
    that has some columns of a weight in its cache, since it multiplied by them, also updates them. */
 SG_PLAIN
 static void sg_large_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
@@ -201,7 +205,7 @@ static void sg_large_gemm_f64(int64_t ta, int64_t tb, int64_t m, int64_t n, int6
     memcpy(&gemm, &sg_blas[1], sizeof gemm);
     const double work = (double)m * (double)n * (double)k;
     const bool by_rows = m >= 2 * n, any_borders = sg_blas[4] == SG_ANY_BORDERS;
-    const double worth = any_borders ? sg_worth() : 4194304;
+    const double worth = any_borders && work >= 2.0 * 131072 ? sg_worth() : 4194304;
     const int64_t most = !sg_blas[4] ? 1 : any_borders ? *sg_threads : 4;
     const int64_t side = by_rows ? m : n, steps = (side + 32 - 1) / 32;
     int64_t parts = steps < most ? steps : most;

@@ -125,3 +125,10 @@ def test_unnamed_and_equal_names():
     xs = [T.dscalar() for _ in range(3)] + [T.dscalar("x") for _ in range(3)]
     f = sg.function(xs, [x - 1 for x in xs])
     assert [float(v) for v in f(*range(6))] == [-1, 0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["clock", "time", "tzset", "timespec_get", "strftime", "time_t"])
+def test_functions_with_products_may_be_named_as_what_their_c_includes(name):
+    x = T.dmatrix("x")
+    f = sg.function([x], T.dot(x, x), name=name)
+    np.testing.assert_array_equal(f(np.ones((2, 2))), np.full((2, 2), 2.0))
