@@ -350,7 +350,9 @@ def test_signal_handlers_may_call(make):
     assert s.get_value() == calls.count(f)
 
 
-def test_an_interrupt_leaves_the_lock_free(make):
+def test_an_interrupt_leaves_the_lock_free(make, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     x, s = T.dvector("x"), sg.shared(0.0, "s")
     f = make([x], None, updates=[(s, s + T.exp(T.sin(x)).sum() * 0 + 1)])
     value = np.ones(1 << 21)
