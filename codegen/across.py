@@ -7,18 +7,17 @@ Source: Nuzman and Zaks, Outer-loop vectorization: revisited for short SIMD arch
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from codegen import ir
 from codegen.dtypes import itemsize
-from codegen.jam import pays
+from codegen.jam import added, pays
 from codegen.operations import EXPENSIVE
-from codegen.transform import folded, fresh_name, names_in, renamed
-from codegen.visit import expressions, operands, rebuild, statements, walk, with_expressions
+from codegen.transform import folded, fresh_name, names_in, renamed, taken_apart
+from codegen.visit import expressions, free_variables, operands, rebuild, statements, walk, with_expressions
 
 SHORT = 4  # elements of a row, at most
 MUCH = 120  # statements of a row that is written out, at most, for what the C compiler makes of them
@@ -44,7 +43,7 @@ class Refused(Exception):
 
 def across_rows(kernel: ir.Kernel) -> ir.Kernel:
     """The kernel with loops over short rows in lanes, instead of those along the rows."""
-    if not any(map(_is_short, statements(kernel.body))):
+    if not any(map(_short, statements(kernel.body))):
         return kernel
     local = {s.buffer.name for s in kernel.body if isinstance(s, ir.LocalArray)}
     uses = Counter({name: count for name, count in _uses(kernel.body).items() if name in local})
@@ -65,11 +64,12 @@ def _block(body: Iterable[ir.Stmt], names: set[str], uses: Counter[str]) -> Iter
             yield replace(stmt, body=tuple(_block(stmt.body, names, uses)))
 
 
-def _is_short(stmt: ir.Stmt) -> bool:
+def _short(stmt: ir.Stmt) -> ir.For | None:
+    """The loop along a row that a statement is, where it has few iterations."""
     loop = stmt.loop if isinstance(stmt, ir.Runs) else stmt
     if not isinstance(loop, ir.For) or not isinstance(loop.extent, ir.Literal):
-        return False
-    return loop.start == ZERO and loop.step == 1 and 0 < loop.extent.value <= SHORT
+        return None
+    return loop if loop.start == ZERO and loop.step == 1 and 0 < loop.extent.value <= SHORT else None
 
 
 def _uses(body: Sequence[ir.Stmt]) -> Counter[str]:
@@ -80,13 +80,13 @@ def _uses(body: Sequence[ir.Stmt]) -> Counter[str]:
 
 def _in_lanes(rows: ir.For, names: set[str], scratch: set[str]) -> Iterator[ir.Stmt]:
     """The loop over rows as a vector loop, with what goes before and after it."""
-    if rows.index == ir.BLOCK or rows.step != 1 or _is_short(rows) or not any(map(_is_short, rows.body)):
+    if rows.index == ir.BLOCK or rows.step != 1 or _short(rows) or not any(map(_short, rows.body)):
         raise Refused
     if _elements(rows.body) > SHORT or _work(rows.body) > MUCH or _is_better_jammed(rows):
         raise Refused
     if any(_is_gathered(s, rows) for s in rows.body if not isinstance(s, PLAIN)):
         raise Refused
-    row, totals = _apart(list(_written_out(rows.body, names)), rows.index, names, scratch)
+    row, totals = _apart(list(_written_out(rows.body, names)), rows, names, scratch)
     sums = tuple(("+", var) for var in (*totals, *_added_to(row, totals)))
     for var, (buffer, offset) in totals.items():
         yield ir.Declare(var, ir.Load(var.dtype, buffer, offset), mutable=True)
@@ -95,15 +95,15 @@ def _in_lanes(rows: ir.For, names: set[str], scratch: set[str]) -> Iterator[ir.S
         yield ir.Store(buffer, offset, var)
 
 
-def _elements(body: Iterable[ir.Stmt]) -> float:
-    """Of a row: how often its innermost statements are done, infinitely often in loops that are not short."""
-    most = 1.0
+def _elements(body: Iterable[ir.Stmt]) -> int:
+    """Of a row: how often its innermost statements are done. Raises Refused for what is no short loop."""
+    most = 1
     for stmt in body:
-        match stmt:
-            case ir.For(_, ir.Literal(_, extent), inner) | ir.Runs(ir.For(_, ir.Literal(_, extent), inner)):
-                most = max(most, extent * _elements(inner))
-            case _ if not isinstance(stmt, PLAIN):
-                return math.inf
+        if (loop := _short(stmt)) is not None:
+            assert isinstance(loop.extent, ir.Literal)
+            most = max(most, int(loop.extent.value) * _elements(loop.body))
+        elif not isinstance(stmt, PLAIN):
+            raise Refused
     return most
 
 
@@ -124,21 +124,20 @@ def _work(body: Iterable[ir.Stmt]) -> float:
 
 def _is_better_jammed(rows: ir.For) -> bool:
     """Whether the loop only adds, and the elements of a row fill a good part of a vector."""
-    stores = [(s, row) for row in rows.body if isinstance(row, ir.For) for s in row.body if isinstance(s, ir.Store)]
-    return pays(rows) and any(
-        int(row.extent.value) * itemsize(s.buffer.dtype) > VECTOR // 2
-        for s, row in stores if isinstance(row.extent, ir.Literal)
-    )  # fmt: skip
+    if not pays(rows) or (row := _short(rows.body[0])) is None or not isinstance(row.extent, ir.Literal):
+        return False
+    widest = max(itemsize(s.buffer.dtype) for s in row.body if isinstance(s, ir.Store))
+    return row.extent.value * widest > VECTOR // 2
 
 
 def _is_gathered(along: ir.Stmt, rows: ir.For) -> bool:
     """Whether a loop along a row reads elements side by side of which other rows have theirs somewhere: those would be
     read one by one."""
-    own = {s.var for s in statements(rows.body) if isinstance(s, ir.Declare)}
     inner = {s.index for s in statements([along]) if isinstance(s, ir.For)}
+    known = {rows.index, *free_variables([rows]), *inner}
     for load in (e for e in expressions([along]) if isinstance(e, ir.Load)):
-        parts = set(walk(load.offset))
-        if inner & parts and (own & parts or any(isinstance(e, (ir.Load, ir.Select)) for e in parts)):
+        leaves = {e for e in walk(load.offset) if not isinstance(e, (ir.Literal, ir.Operation))}
+        if inner & leaves and not leaves <= known:
             return True
     return False
 
@@ -147,18 +146,16 @@ def _written_out(body: Iterable[ir.Stmt], names: set[str]) -> Iterator[ir.Stmt]:
     """The statements of a row, without loops."""
     for stmt in body:
         match stmt:
-            case ir.For(index, ir.Literal(_, extent), inner) if _is_short(stmt):
+            case ir.For(index, ir.Literal(_, extent), inner):
                 own = [s.var for s in statements(inner) if isinstance(s, ir.Declare)]
                 for k in range(int(extent)):
                     copy = renamed(inner, {v: replace(v, name=fresh_name(v.name, k, names)) for v in own})
                     yield from _written_out(_with(copy, {index: ir.index(k)}), names)
-            case ir.Runs(loop, _, before, after) if _is_short(stmt):
+            case ir.Runs(loop, _, before, after):
                 whole = {ir.RUN: loop.start, ir.END: loop.extent}
                 yield from _written_out(_with((*before, loop, *after), whole), names)
-            case _ if isinstance(stmt, PLAIN):
-                yield stmt
             case _:
-                raise Refused
+                yield stmt
 
 
 def _with(body: Iterable[ir.Stmt], values: Mapping[ir.Var, ir.Expr]) -> Iterator[ir.Stmt]:
@@ -171,13 +168,13 @@ def _with(body: Iterable[ir.Stmt], values: Mapping[ir.Var, ir.Expr]) -> Iterator
 
 
 def _apart(
-    row: Sequence[ir.Stmt], index: ir.Var, names: set[str], scratch: set[str]
+    row: Sequence[ir.Stmt], rows: ir.For, names: set[str], scratch: set[str]
 ) -> tuple[list[ir.Stmt], dict[ir.Var, tuple[ir.Buffer, ir.Expr]]]:
     """The statements of a row such that memory passes nothing from one of them to another, nor from row to row.
 
     Also the locals in which rows add up what they added to elements, and these elements.
     """
-    places = _places(row, index, scratch)
+    places = _places(row, rows, scratch)
     common = {place.array for place in places.values() if place.step == 0} - scratch
     assigned = {s.var for s in row if isinstance(s, ir.Assign)}
     totals: dict[Place, ir.Var] = {}
@@ -202,12 +199,12 @@ def _apart(
 
     for number, stmt in enumerate(row):
         match stmt:
-            case ir.Store(buffer, offset) if buffer.name in common:
+            case ir.Store(buffer, offset) if buffer.name in common and (term := added(stmt)) is not None:
                 place = places[buffer.name, offset]
                 if place not in totals:
                     total = totals[place] = ir.Var(buffer.dtype, fresh_name(buffer.name, place.position, names))
                     elements[total] = (buffer, offset)
-                out.append(ir.Assign(totals[place], totals[place] + simpler(_added(stmt))))
+                out.append(ir.Assign(totals[place], totals[place] + simpler(term)))
             case ir.Store():
                 out += store(stmt, row[number + 1 :])
             case ir.Declare(var, value, mutable=False):
@@ -223,50 +220,37 @@ def _apart(
     return out, elements
 
 
-def _places(
-    row: Sequence[ir.Stmt], index: ir.Var, scratch: set[str]
-) -> dict[tuple[str, ir.Expr], Place]:
+def _places(row: Sequence[ir.Stmt], rows: ir.For, scratch: set[str]) -> dict[tuple[str, ir.Expr], Place]:
     """What a row reads and writes of the arrays that rows write to, by array and offset.
 
     Raises Refused where one row may write to what another reads or writes, unless all only add to it.
     """
     written = {s.buffer.name for s in row if isinstance(s, ir.Store)}
-    own = {s.var for s in row if isinstance(s, ir.Declare)}
+    fixed = set(free_variables([rows]))
     places: dict[tuple[str, ir.Expr], Place] = {}
     for stmt in row:
         for load in (e for part in operands(stmt) if isinstance(part, ir.Expr) for e in walk(part)):
             if isinstance(load, ir.Load) and load.buffer.name in written:
-                place = _place(load.buffer, load.offset, index)
+                place = _place(load.buffer, load.offset, rows, fixed)
                 if load.buffer.name in scratch and place not in places.values():
                     raise Refused  # what another row has left there
                 places[load.buffer.name, load.offset] = place
         if isinstance(stmt, ir.Store):
-            places[stmt.buffer.name, stmt.offset] = _place(stmt.buffer, stmt.offset, index)
+            places[stmt.buffer.name, stmt.offset] = _place(stmt.buffer, stmt.offset, rows, fixed)
     for array in written:
         found = [place for place in places.values() if place.array == array]
         positions = [place.position for place in found]
         step, start = found[0].step, found[0].start
         if any((place.step, place.start) != (step, start) for place in found):
             raise Refused
-        if any(isinstance(e, ir.Load) or e in own for e in walk(start)):
-            raise Refused
         if step == 0 and array not in scratch:
-            adding = sum(_added(s) is not None for s in row if isinstance(s, ir.Store) and s.buffer.name == array)
-            if adding != sum(e.buffer.name == array for e in expressions(row) if isinstance(e, ir.Load)):
+            terms = [added(s) for s in row if isinstance(s, ir.Store) and s.buffer.name == array]
+            loads = [e for e in expressions(row) if isinstance(e, ir.Load) and e.buffer.name == array]
+            if None in terms or len(terms) != len(loads):
                 raise Refused
         elif step and step <= max(positions) - min(positions):
             raise Refused
     return places
-
-
-def _added(store: ir.Store) -> ir.Expr:
-    """What a statement adds to an element. Raises Refused where it does something else."""
-    match store.value:
-        case ir.Operation(_, "add", (ir.Load(_, buffer, offset), term)) if (buffer.name, offset) == (
-            store.buffer.name, store.offset,
-        ):  # fmt: skip
-            return term
-    raise Refused
 
 
 def _added_to(row: Sequence[ir.Stmt], totals: Iterable[ir.Var]) -> list[ir.Var]:
@@ -292,28 +276,16 @@ def _lanes(row: Sequence[ir.Stmt]) -> int:
     return VECTOR // min(floats, default=8)
 
 
-def _place(buffer: ir.Buffer, offset: ir.Expr, index: ir.Var) -> Place:
+def _place(buffer: ir.Buffer, offset: ir.Expr, rows: ir.For, fixed: Container[ir.Expr]) -> Place:
     """Raises Refused for an offset that is not linear in the row."""
-    step, position, start = _linear(offset, index)
-    return Place(buffer.name, step, position, start)
-
-
-def _linear(e: ir.Expr, index: ir.Var) -> tuple[int, int, ir.Expr]:
-    """An index as row * step + position + start."""
-    match e:
-        case ir.Literal(_, value):
-            return 0, int(value), ZERO
-        case ir.Operation(_, "add", (left, right)):
-            step, position, start = _linear(left, index)
-            other_step, other_position, other_start = _linear(right, index)
-            start = other_start if start == ZERO else start if other_start == ZERO else start + other_start
-            return step + other_step, position + other_position, start
-        case ir.Operation(_, "mul", (left, ir.Literal(_, value))):
-            step, position, start = _linear(left, index)
-            factor = int(value)
-            return step * factor, position * factor, ZERO if start == ZERO else start * factor
-    if e == index:
-        return 1, 0, ZERO
-    if index in walk(e):
-        raise Refused
-    return 0, 0, e
+    parts = taken_apart(offset, fixed)
+    match parts.moving:
+        case ir.Literal():
+            step = 0
+        case ir.Operation(_, "mul", (index, ir.Literal(_, factor))) if index == rows.index:
+            step = int(factor)
+        case index if index == rows.index:
+            step = 1
+        case _:
+            raise Refused
+    return Place(buffer.name, step, parts.constant, parts.start)

@@ -20,7 +20,7 @@ from codegen.operations import (
     conversion,
     helper,
 )
-from codegen.runtime import is_routine, routines, take_blas
+from codegen.runtime import is_routine, looks_at_the_time, routines, take_blas
 from codegen.visit import expressions, free_variables, rebuild, statements
 
 INDENT = "    "
@@ -62,22 +62,25 @@ _HEADER = """\
 #endif"""
 
 
-_CLOCKS = """\
+_CLOCK = """\
 #include <time.h>
 
+/* The time, in seconds. */
+SG_INLINE double sg_now(void)
+{
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}"""
+
+
+_SECONDS = """\
 /* Seconds spent in each part of the function since it was loaded. */
 static double sg_seconds[COUNT];
 
 double *NAME_seconds(void)
 {
     return sg_seconds;
-}
-
-static double sg_now(void)
-{
-    struct timespec now;
-    timespec_get(&now, TIME_UTC);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }"""
 
 
@@ -93,7 +96,8 @@ def print_program(program: ir.Program) -> str:
     parts = [
         comment(program.comment or program.name),
         _HEADER,
-        *([_CLOCKS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
+        *([_CLOCK] if program.clocks or any(map(looks_at_the_time, called)) else []),
+        *([_SECONDS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *([threads.DECLARATIONS] if threaded else []),
         *([streams.DECLARATIONS] if streamed else []),
         *([streams.AHEAD] if any(isinstance(s, ir.Ahead) for b in bodies for s in statements(b)) else []),

@@ -49,7 +49,7 @@ def pays(rows: ir.For) -> bool:
         match stmt:
             case ir.Declare(_, value):
                 evaluated += walk(value)
-            case ir.Store(buffer, offset) if rows.index not in walk(offset) and (term := _term(stmt)) is not None:
+            case ir.Store(buffer, offset) if rows.index not in walk(offset) and (term := added(stmt)) is not None:
                 evaluated += walk(term)
                 added_to.add(buffer.name)
             case _:
@@ -61,14 +61,11 @@ def pays(rows: ir.For) -> bool:
     return bool(added_to) and (apart or rows.jammable)
 
 
-def _term(store: ir.Store) -> ir.Expr | None:
+def added(store: ir.Store) -> ir.Expr | None:
     """What a statement adds to an element, if it does that."""
     match store.value:
-        case ir.Operation(_, "add", (ir.Load(_, buffer, offset), term)) if (buffer, offset) == (
-            store.buffer,
-            store.offset,
-        ):
-            return term
+        case ir.Operation(_, "add", (ir.Load(_, buffer, offset), term)):
+            return term if (buffer.name, offset) == (store.buffer.name, store.offset) else None
     return None
 
 
@@ -84,7 +81,7 @@ def _rows_at_once(rows: ir.For, names: set[str]) -> Iterable[ir.Stmt]:
     body: list[ir.Stmt] = [s for copy in copies for s in copy if isinstance(s, ir.Declare)]
     for same in zip(*([s for s in copy if isinstance(s, ir.Store)] for copy in copies), strict=True):
         buffer, offset = same[0].buffer, same[0].offset
-        terms = [term for store in same if (term := _term(store)) is not None]
+        terms = [term for store in same if (term := added(store)) is not None]
         body.append(ir.Store(buffer, offset, ir.Load(buffer.dtype, buffer, offset) + _balanced(terms)))
     left, whole = _left(rows)
     yield replace(rows, extent=whole, body=(replace(row, body=tuple(body)),), step=ROWS)

@@ -17,7 +17,7 @@ from codegen.blas import FUNCTIONS
 SMALL = 16 * 16 * 16  # multiplications below which loops beat a call to BLAS
 PART = 1 << 22  # multiplications that are worth a thread; for fewer, BLAS may add up in another order
 AWAKE_PART = 1 << 17  # those that are worth one that is awake
-AWAKE = 20_000  # nanoseconds that a thread which has worked is awake, at least: see threads.py
+AWAKE = 20e-6  # seconds that a thread which has worked is awake, at least: see threads.py
 BORDER = 32  # rows or columns that BLAS computes at once, or a multiple of them
 FIXED_PARTS = 4  # where the order of sums depends on the borders: no more, since each part costs 2 %
 
@@ -45,30 +45,22 @@ _IN_PARTS = Template(
     """
 /* The loop behind this does parts that have nothing to do with each other, by so many `threads`. */
 #ifdef _OPENMP
-#include <time.h>
 #define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads((int)threads) if (threads > 1)")
 
 /* Threads that have done a product are awake for a while, and then worth less work. */
-static _Atomic int64_t sg_worked; /* when they last did */
-
-static int64_t sg_nanoseconds(void)
-{
-    struct timespec now;
-    timespec_get(&now, TIME_UTC);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
+static _Atomic double sg_worked; /* when they last did */
 
 static void sg_product_done(int64_t threads)
 {
     if (threads > 1)
-        sg_worked = sg_nanoseconds();
+        sg_worked = sg_now();
 }
 
 /* The multiplications that are worth a thread. Those of clang's library sleep at once. */
 static double sg_worth(void)
 {
 #if !defined(__clang__)
-    const int64_t since = *sg_threads > 1 ? sg_nanoseconds() - sg_worked : -1;
+    const double since = *sg_threads > 1 ? sg_now() - sg_worked : -1;
     if (since >= 0 && since < $awake)
         return $awake_part;
 #endif
@@ -246,7 +238,7 @@ def routines(names: list[str], function: str) -> list[str]:
     narrow_ones = sorted({(suffix, int(count)) for _, suffix, known, count in wanted if known})
     plain = sorted({(kind, suffix) for kind, suffix, _, _ in wanted})
     parts = [_DECLARATIONS.substitute(name=function, count=len(FUNCTIONS)).strip()]
-    if any(kind == "gemm" for kind, _ in plain):
+    if any(map(looks_at_the_time, names)):
         parts.append(_IN_PARTS.substitute(part=PART, awake_part=AWAKE_PART, awake=AWAKE).strip())
     for kind, suffix in plain:
         parts += [_filled(_LARGE_GEMM, suffix), _filled(_GEMM, suffix)] if kind == "gemm" else [_filled(_GEMV, suffix)]
@@ -262,6 +254,11 @@ def routines(names: list[str], function: str) -> list[str]:
                 else "!tb, !ta, n, k, alpha, b, a, beta, c, 1, n",
             ))  # fmt: skip
     return parts
+
+
+def looks_at_the_time(name: str) -> bool:
+    """Whether a routine calls `sg_now`: products do, to tell whether threads are awake."""
+    return _parts(name)[0] == "gemm"
 
 
 def take_blas(function: str) -> str:

@@ -20,12 +20,12 @@ def lift_offsets(kernel: ir.Kernel, keep: Iterable[str] = ()) -> tuple[ir.Kernel
     fixed = frozenset(p for p in kernel.params if isinstance(p, ir.Var))
     written = {s.buffer.name for s in statements(kernel.body) if isinstance(s, ir.Store)}
     kept = {*written, *keep}
-    parts: dict[str, dict[ir.Expr, _Offset]] = {}  # of each array: its offsets
+    parts: dict[str, dict[ir.Expr, Offset]] = {}  # of each array: its offsets
     for e in expressions(kernel.body):
         if isinstance(e, ir.Load) and e.buffer.name not in kept:
             offsets = parts.setdefault(e.buffer.name, {})
             if e.offset not in offsets:
-                offsets[e.offset] = _taken_apart(e.offset, fixed)
+                offsets[e.offset] = taken_apart(e.offset, fixed)
     starts = {
         name: _plus(start, ir.index(min(part.constant for part in offsets.values())))
         for name, offsets in parts.items()
@@ -47,39 +47,41 @@ def lift_offsets(kernel: ir.Kernel, keep: Iterable[str] = ()) -> tuple[ir.Kernel
 
 
 @dataclass(frozen=True)
-class _Offset:
+class Offset:
     """An offset as a sum: what is the same in all iterations, a number, and what is not."""
 
     start: ir.Expr
     constant: int
     moving: ir.Expr
 
-    def __add__(self, other: _Offset) -> _Offset:
-        return _Offset(
+    def __add__(self, other: Offset) -> Offset:
+        return Offset(
             _plus(self.start, other.start), self.constant + other.constant, _plus(self.moving, other.moving)
         )
 
-    def times(self, factor: ir.Expr) -> _Offset:
+    def times(self, factor: ir.Expr) -> Offset:
         """The product by what is the same in all iterations."""
         if isinstance(factor, ir.Literal):
             number = int(factor.value)
-            return _Offset(_times(self.start, factor), self.constant * number, _times(self.moving, factor))
+            return Offset(_times(self.start, factor), self.constant * number, _times(self.moving, factor))
         start = _times(_plus(self.start, ir.index(self.constant)), factor)
-        return _Offset(start, 0, _times(self.moving, factor))
+        return Offset(start, 0, _times(self.moving, factor))
 
 
-def _taken_apart(e: ir.Expr, fixed: Container[ir.Expr]) -> _Offset:
+def taken_apart(e: ir.Expr, fixed: Container[ir.Expr]) -> Offset:
+    """An offset as a sum, where `fixed` are the variables that are the same in all iterations."""
+
     def is_fixed(part: ir.Expr) -> bool:
         return all(isinstance(x, (ir.Literal, ir.Operation)) or x in fixed for x in walk(part))
 
     match e:
         case ir.Literal(_, value):
-            return _Offset(ZERO, int(value), ZERO)
+            return Offset(ZERO, int(value), ZERO)
         case ir.Operation(_, "add", (left, right)):
-            return _taken_apart(left, fixed) + _taken_apart(right, fixed)
+            return taken_apart(left, fixed) + taken_apart(right, fixed)
         case ir.Operation(_, "mul", (left, right)) if is_fixed(right):
-            return _taken_apart(left, fixed).times(right)
-    return _Offset(e, 0, ZERO) if is_fixed(e) else _Offset(ZERO, 0, e)
+            return taken_apart(left, fixed).times(right)
+    return Offset(e, 0, ZERO) if is_fixed(e) else Offset(ZERO, 0, e)
 
 
 def folded(e: ir.Expr) -> ir.Expr:

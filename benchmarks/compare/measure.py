@@ -126,8 +126,8 @@ class Worker:
                 return Measured(failed=str(error), wrong=True)
             if not built.possible or built.wrong:
                 self.end()
-                wrong = bool(built.wrong)
-                return Measured(failed=built.wrong, wrong=wrong, raised=built.raised, possible=built.possible)
+                fault, possible = built.wrong, built.possible
+                return Measured(failed=fault, wrong=bool(fault), raised=built.raised, possible=possible)
             setattr(measured, time, built.seconds)
             measured.moved = built.moved
             if again and time == "cold":

@@ -232,16 +232,17 @@ class _Partition:
         self.domains[node] = domain
         parts = list(walk(body))
         reads = self.reads[node] = [e for e in parts if isinstance(e, ir.Element)]
-        for e in parts:
-            if isinstance(e, ir.Reduce) and (over := [i for i in e.over if i in LOOP_INDICES[: len(domain)]]):
-                self.complete[node] = len(domain) - len(over)
+        reductions = [e for e in parts if isinstance(e, ir.Reduce) and _over(e, domain)]
+        if reductions:
+            self.complete[node] = len(domain) - len(_over(reductions[0], domain))
         region = self._region_for(node, domain, reads)
         if len(domain) > len(region.domain):
             region.domain = domain
         region.nodes.append(node)
         self.producer[node.output] = region
-        if self._completes_late(node, domain) or any(e.array in self.late and self._made_in(e, region) for e in reads):
-            self.late.add(node.output)
+        late = self.complete.get(node) == 0 or not all(_trailing(e, domain) for e in reductions)
+        if late or any(e.array in self.late and self._made_in(e, region) for e in reads):
+            self.late.add(node.output)  # it is complete only after the whole nest
 
     def _body(self, node: Apply) -> tuple[ir.Expr, tuple[Variable, ...]]:
         lengths = self.elements.domain(node)
@@ -339,15 +340,6 @@ class _Partition:
         x = e.array
         assert isinstance(x, Variable)
         return self.producer.get(x) is region and x not in self.schedule.aliases
-
-    def _completes_late(self, node: Apply, domain: tuple[Variable, ...]) -> bool:
-        """Whether a reduction is complete only after the whole nest."""
-        for e in walk(self.schedule.bodies[node]):
-            if isinstance(e, ir.Reduce):
-                over = [i for i in e.over if i in LOOP_INDICES[: len(domain)]]
-                if over and (len(over) == len(domain) or not _trailing(e, domain)):
-                    return True
-        return False
 
     # -- after all nodes have a stage
 
@@ -536,8 +528,13 @@ def _nodes(step: Region | LoopStep) -> list[Apply]:
 
 def _trailing(reduction: ir.Reduce, domain: Sequence[Variable]) -> bool:
     """Whether a reduction runs over the innermost loops of a domain."""
-    over = [i for i in LOOP_INDICES[: len(domain)] if i in reduction.over]
-    return tuple(over) == LOOP_INDICES[len(domain) - len(over) : len(domain)]
+    over = _over(reduction, domain)
+    return over == LOOP_INDICES[len(domain) - len(over) : len(domain)]
+
+
+def _over(reduction: ir.Reduce, domain: Sequence[Variable]) -> tuple[ir.Var, ...]:
+    """The loops of a domain that a reduction runs over, outermost first."""
+    return tuple(i for i in LOOP_INDICES[: len(domain)] if i in reduction.over)
 
 
 def _loop_free(e: ir.Expr) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codegen import private_blas
-from codegen.blas import find_blas
+from codegen.blas import Blas, find_blas
 from codegen.c_printer import print_program
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
@@ -22,7 +22,8 @@ def run(tmp_path_factory):
     """`run(program, arrays, given, blas="best")` gives the number that the program returns.
 
     Arrays are written in place; the workspace has 4096 bytes. With `blas` a program that uses one gets the best of
-    this machine, our "own", or an "other", which is a copy of the OpenBLAS found. With None, it gets none.
+    this machine, our "own", or an "other", which is a copy of the OpenBLAS found; or that given. With None, it gets
+    none.
     """
     folder = tmp_path_factory.mktemp("programs")
     try:
@@ -46,7 +47,7 @@ def run(tmp_path_factory):
 
     def run(program, arrays, given=(), blas="best"):
         verify(program)
-        given_blas = library(blas) if blas and program.uses_blas else None
+        given_blas = blas if isinstance(blas, Blas) else library(blas) if blas and program.uses_blas else None
         module = load(
             print_program(program), name=program.name, uses_blas=given_blas is not None, toolchain=toolchain,
             cache=cache, blas=given_blas,

@@ -1,12 +1,19 @@
 """The matrix products that programs call: against numpy, small and large, with our BLAS, another, and without."""
 
+import ctypes
+import os
+import subprocess
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from codegen import ir
+from codegen.blas import open_blas
 from codegen.narrow import WORK
 from codegen.runtime import SMALL, gemm, is_routine, parameters, routines
 from codegen.threads import set_num_threads
+from codegen.toolchain import compile, find_toolchain
 
 DTYPES = {"f32": "float32", "f64": "float64"}
 SIZES = tuple(ir.Var(ir.INDEX, name) for name in ("ta", "tb", "m", "n", "k"))
@@ -217,7 +224,7 @@ def test_narrow_results_keep_nan_and_infinity_where_they_belong(run, suffix, spe
 def test_any_number_of_threads_gives_the_same_bits(run, suffix, blas, awake, monkeypatch):
     """Above and below the size from which products are split, by rows and by columns of the result."""
     if awake:
-        monkeypatch.setattr("codegen.runtime.AWAKE", 2**62)  # as if a product had just been done, at any time
+        monkeypatch.setattr("codegen.runtime.AWAKE", 1e18)  # as if a product had just been done, at any time
     rng, dtype = np.random.default_rng(0), DTYPES[suffix]
     shapes = [
         (60, 500, 784), (784, 500, 60), (300, 311, 129), (97, 1001, 700), (129, 128, 1500), (2000, 10, 700),
@@ -236,6 +243,44 @@ def test_any_number_of_threads_gives_the_same_bits(run, suffix, blas, awake, mon
                 results.append(c.tobytes())
             set_num_threads(1)
             assert len(set(results)) == 1, (m, n, k, ta, tb)
+
+
+COUNTING = """
+static int calls;
+int taken(void)
+{
+    return __atomic_exchange_n(&calls, 0, __ATOMIC_SEQ_CST);
+}
+void cblas_dgemm(void) { __atomic_fetch_add(&calls, 1, __ATOMIC_SEQ_CST); }
+void cblas_sgemm(void) { cblas_dgemm(); }
+void cblas_sgemv(void) {}
+void cblas_dgemv(void) {}
+"""
+
+
+@each_suffix
+def test_threads_that_are_awake_take_small_products(run, suffix, tmp_path, monkeypatch):
+    """A BLAS that computes nothing counts the parts of products."""
+    toolchain = find_toolchain(os.environ.get("CC"), probe_dir=tmp_path)
+    version = subprocess.run([*toolchain.command, "--version"], capture_output=True, check=True).stdout
+    if "-fopenmp" not in toolchain.flags or b"clang" in version:
+        pytest.skip("there are no threads, or they sleep at once")
+    source, built = tmp_path / "counting.c", tmp_path / "counting.so"
+    source.write_text(COUNTING)
+    compile(toolchain, source, built)
+    taken = ctypes.CDLL(str(built)).taken
+    blas = replace(open_blas(str(built)), integer="int64_t", serial=True, any_borders=True)
+    dtype = DTYPES[suffix]
+    call = program(f"sg_gemm_{suffix}", dtype, (1.0, 0.0), SIZES)
+    set_num_threads(2)
+    try:
+        for awake, expected in ((0.0, [2, 1, 1]), (1e18, [2, 2, 1])):
+            monkeypatch.setattr("codegen.runtime.AWAKE", awake)
+            for (m, n, k), parts in zip([(500, 500, 60), (60, 500, 10), (20, 64, 60)], expected, strict=True):
+                assert run(call, [np.zeros(size, dtype) for size in (m * k, k * n, m * n)], (0, 0, m, n, k), blas) == 0
+                assert taken() == parts, (awake, m, n, k)
+    finally:
+        set_num_threads(1)
 
 
 def test_only_routines_that_are_called_are_printed():

@@ -47,6 +47,16 @@
 #define SG_PLAIN
 #endif
 
+#include <time.h>
+
+/* The time, in seconds. */
+SG_INLINE double sg_now(void)
+{
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
@@ -159,31 +169,23 @@ enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 
 /* The loop behind this does parts that have nothing to do with each other, by so many `threads`. */
 #ifdef _OPENMP
-#include <time.h>
 #define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads((int)threads) if (threads > 1)")
 
 /* Threads that have done a product are awake for a while, and then worth less work. */
-static _Atomic int64_t sg_worked; /* when they last did */
-
-static int64_t sg_nanoseconds(void)
-{
-    struct timespec now;
-    timespec_get(&now, TIME_UTC);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
+static _Atomic double sg_worked; /* when they last did */
 
 static void sg_product_done(int64_t threads)
 {
     if (threads > 1)
-        sg_worked = sg_nanoseconds();
+        sg_worked = sg_now();
 }
 
 /* The multiplications that are worth a thread. Those of clang's library sleep at once. */
 static double sg_worth(void)
 {
 #if !defined(__clang__)
-    const int64_t since = *sg_threads > 1 ? sg_nanoseconds() - sg_worked : -1;
-    if (since >= 0 && since < 20000)
+    const double since = *sg_threads > 1 ? sg_now() - sg_worked : -1;
+    if (since >= 0 && since < 2e-05)
         return 131072;
 #endif
     return 4194304;

@@ -80,7 +80,6 @@ def test_one_nest(lowered, case):
 
 e = T.exp(v)
 sums = T.exp(z).sum(axis=2)
-largest = z.max(axis=(1, 2), keepdims=True)
 APART = {
     "sums within rows, then what is left of all sums of a row": ([T.nnet.softmax(sums)], 2),
     "the same by parts": ([sums / sums.sum(axis=1, keepdims=True)], 2),
