@@ -13,7 +13,7 @@ from codegen import ir
 from codegen.dtypes import itemsize
 from symgraph.graph.node import Variable
 from symgraph.lower.elements import Elements, is_one, loop_index, squeeze
-from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule, multiply
+from symgraph.lower.regions import LoopStep, Obstacle, Placement, Region, Schedule, multiply
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Layout:
     slots: the sizes in bytes of the parts of the workspace, in order; `slot_of` is {value: number of its slot}
     shares: {value: operand whose memory it takes over}
     obstacles: for shared variables whose new value could not be computed in their memory, why
-    lasting: values computed where the caller wants them that no later step reads
+    lasting: values computed where the caller wants them, and not over another, that no later step reads
     """
 
     arguments: dict[Variable, int] = field(default_factory=dict)
@@ -93,9 +93,10 @@ class LayoutPlanner:
             x = self._whole(wanted)
             if x is not None and x not in layout.in_place and x not in layout.arguments:
                 layout.arguments[x] = position
-        end = len(self.schedule.steps)
-        layout.lasting = {x for x in layout.arguments if set(self.read_at[x]) == {end} and x not in self._passed_on}
         self._share_operands()
+        end = len(self.schedule.steps)
+        own = layout.arguments.keys() - layout.shares.keys()
+        layout.lasting = {x for x in own if set(self.read_at[x]) == {end} and x not in self._passed_on}
         self._fill_slots()
         return layout
 
@@ -112,10 +113,14 @@ class LayoutPlanner:
 
     def _reads(self, step: Region | LoopStep) -> list[Variable]:
         if isinstance(step, LoopStep):
-            places = (self.schedule.placements.get((step.node, k)) for k in range(len(step.node.inputs)))
-            return [p.base for p in places if p is not None]
+            return [place.base for place in self._places(step).values()]
         inside = set(_makes(step))
         return [x for node in step.nodes for x in self._elements_read(node) if x not in inside]
+
+    def _places(self, step: LoopStep) -> dict[int, Placement]:
+        """Where the operands of a call that are in memory are found, by their positions."""
+        places = self.schedule.placements
+        return {k: places[step.node, k] for k in range(len(step.node.inputs)) if (step.node, k) in places}
 
     def _elements_read(self, node: object) -> list[Variable]:
         return [e.array for e in self.schedule.reads[node]]  # type: ignore[index, misc]
@@ -149,26 +154,29 @@ class LayoutPlanner:
             return Obstacle("the call that makes its new value reads the old one")
         if made not in self.read_at.get(shared, ()):
             return None
+        if self._is_read_where_written(step, shared, new):
+            return None
+        return Obstacle("its nest reads other elements of its old value than the one just made")
+
+    def _is_read_where_written(self, step: Region, old: Variable, new: Variable) -> bool:
+        """Whether a nest reads of `old` only the element in whose place it puts one of `new`, and not after that."""
         node = new.owner
         assert node is not None
+        here = tuple(loop_index(self.shapes.of(old)))
         one_pass = all(n.output in self.schedule.late for n in step.nodes if n.op.reduced)
-        here = tuple(loop_index(self.shapes.of(shared)))
-        reads = [e for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is shared]  # type: ignore[arg-type]
         before_all = not here  # a scalar is read before the loops
-        if (one_pass or before_all) and not node.op.reduced:
-            if all(e.index == here and e.array is shared for e in reads):
-                return None
-        return Obstacle("its nest reads other elements of its old value than the one just made")
+        if node.op.reduced or not (one_pass or before_all):
+            return False
+        reads = [e for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is old]  # type: ignore[arg-type]
+        return all(e.index == here and e.array is old for e in reads)
 
     def _may_start_from(self, step: LoopStep, shared: Variable) -> bool:
         """Whether a call that accumulates may do so in a shared variable's memory."""
         start = step.node.op.starts_from
-        for k in range(len(step.node.inputs)):
-            placement = self.schedule.placements.get((step.node, k))
-            if placement is None or self.root(placement.base) is not shared:
-                continue
-            if k != start or placement.base is not shared or placement.transposed or not self._is_full(step, k):
-                return False
+        for k, place in self._places(step).items():
+            if self.root(place.base) is shared:
+                if k != start or place.base is not shared or place.transposed or not self._is_full(step, k):
+                    return False
         return True
 
     def _is_full(self, step: LoopStep, k: int) -> bool:
@@ -179,19 +187,31 @@ class LayoutPlanner:
     # -- the workspace
 
     def _share_operands(self) -> None:
-        """A call that starts from an operand nobody needs afterwards works in that operand's memory."""
+        """A value takes over the memory of one that it is made of, and that nobody needs afterwards."""
         for k, step in enumerate(self.schedule.steps):
-            if not isinstance(step, LoopStep) or step.node.op.starts_from is None:
-                continue
-            start = step.node.op.starts_from
-            placement = self.schedule.placements.get((step.node, start))
-            out = step.node.output
-            if placement is None or out in self.layout.in_place:
-                continue
-            x = placement.base
-            dead = x in self.made_at and self.read_at[x] == [k] and self._is_full(step, start)
-            if dead and x not in self.layout.arguments and x not in self.layout.in_place:
-                self.layout.shares[out] = x
+            dying = [x for x in dict.fromkeys(self._reads(step)) if self._is_needed_last(x, k)]
+            for out in _makes(step):
+                if out not in self.schedule.stored or out in self.layout.in_place:
+                    continue
+                old = next((x for x in dying if self._may_take_over(step, x, out)), None)
+                if old is not None:
+                    dying.remove(old)
+                    self.layout.shares[out] = old
+
+    def _is_needed_last(self, x: Variable, k: int) -> bool:
+        """Whether a value in the workspace is read by step `k` alone."""
+        elsewhere = x in self.layout.arguments or x in self.layout.in_place
+        return x in self.made_at and x in self.schedule.stored and set(self.read_at[x]) == {k} and not elsewhere
+
+    def _may_take_over(self, step: Region | LoopStep, old: Variable, new: Variable) -> bool:
+        """Whether a step may write a new value over one that it reads."""
+        if isinstance(step, LoopStep):
+            start, places = step.node.op.starts_from, self._places(step)
+            reads_it = [k for k, place in places.items() if place.base is old]
+            return start is not None and reads_it == [start] and self._is_full(step, start)
+        lengths = self.shapes.of(old)
+        alike = (old.dtype, lengths) == (new.dtype, self.shapes.of(new)) and lengths != ()
+        return alike and self._is_read_where_written(step, old, new)
 
     def _fill_slots(self) -> None:
         """Memory for what has none yet, in the order of the steps; a slot is taken again once its values are dead."""

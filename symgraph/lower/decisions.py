@@ -37,7 +37,7 @@ class Decisions:
     apart: values that go through memory because maker and reader are different steps
     in_place: {shared variable: the new value computed in its memory}
     copied: {shared variable: why its new value was computed elsewhere and copied}
-    taken_over: {value: operand in whose memory a call computes it}
+    taken_over: {value: operand in whose memory it is computed}
     delivered: values computed right in the arrays that the caller gets
     workspace: the other values in memory
     """
@@ -60,7 +60,7 @@ def decisions(schedule: Schedule, layout: Layout) -> Decisions:
         {s: x for x, s in layout.in_place.items()},
         dict(layout.obstacles),
         dict(layout.shares),
-        tuple(layout.arguments),
+        tuple(x for x in layout.arguments if x not in layout.shares.values()),
         tuple(
             Block(expression(slot), tuple(values), polynomial(slot))
             for slot, values in zip(layout.slots, kept, strict=True)

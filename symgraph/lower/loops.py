@@ -96,7 +96,7 @@ def build_nest(
 ) -> Nest:
     """The kernel that evaluates a region and stores those of its values that are in `stored`.
 
-    in_place: {result: shared variable whose memory it takes over in this region}
+    in_place: {result: variable whose memory it takes over in this region}
     lasting: results that nothing reads before the caller does
     lines: say which line of the user's program each statement belongs to
     """

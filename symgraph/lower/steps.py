@@ -82,7 +82,7 @@ class StepWriter:
             stored,
             self.arrays.elements,
             lambda x: self.arrays.of(x).name,
-            self.arrays.layout.in_place,
+            self.arrays.layout.shares | self.arrays.layout.in_place,
             self.arrays.layout.lasting,
             name=self.names.fresh(self._nest_name(stored)),
             names=self.names,

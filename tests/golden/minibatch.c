@@ -288,7 +288,7 @@ static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const do
 
 /* sum(sqr(w)) * 0.01 : float64 ()    test_golden.py:48
    17 operations; 64 bytes read, 8 written */
-SG_KERNEL void compute(const double *restrict w, double *restrict t_3)
+SG_KERNEL void compute(const double *restrict w, double *restrict t_2)
 {
     double total = 0.0;
     SG_LANES(omp simd reduction(+:total))
@@ -296,15 +296,14 @@ SG_KERNEL void compute(const double *restrict w, double *restrict t_3)
         const double w_2 = w[i];
         total += w_2 * w_2;
     }
-    t_3[0] = total * 0.01;
+    t_2[0] = total * 0.01;
 }
 
 /* loss = sum(... - ...) / float64(maximum(..., 0)) + sum(...) * 0.01 : float64 ()    test_golden.py:48
    -1 / float64(...) * targets[...:... + ...] + sigmoid(score) / float64(...) : float64 (n_3,)    test_golden.py:48
    bias <- bias - grad_bias * 0.5 : float64 ()    test_golden.py:49
    16*n_3 + 6 operations; 16*n_3 + 16 bytes read, 8*n_3 + 16 written */
-SG_KERNEL void compute_loss_update_bias(const double *restrict t_2, double *restrict bias,
-                                        const double *restrict targets, double *restrict t,
+SG_KERNEL void compute_loss_update_bias(double *restrict t, double *restrict bias, const double *restrict targets,
                                         double *restrict total_of_block, double *restrict grad_bias_of_block,
                                         int64_t first, int64_t last, int64_t n_3)
 {
@@ -313,16 +312,17 @@ SG_KERNEL void compute_loss_update_bias(const double *restrict t_2, double *rest
     double grad_bias = 0.0;
     for (int64_t run = first; run < last; run += 512) {
         const int64_t end = last - run < 512 ? last : run + 512;
-        sg_ahead(t_2 + run, 8192, (end - run) * 8);
+        sg_ahead(t + run, 8192, (end - run) * 8);
         sg_ahead(targets + run, 8192, (end - run) * 8);
         SG_LANES(omp simd reduction(+:total) reduction(+:grad_bias))
         for (int64_t i = run; i < end; ++i) {
-            const double score = t_2[i] + bias_2;
+            const double t_3 = t[i];
+            const double score = t_3 + bias_2;
             const double targets_2 = targets[i];
-            const double t_14 = -1.0 / (double)n_3 * targets_2 + sg_sigmoid_f64(score) / (double)n_3;
+            const double t_13 = -1.0 / (double)n_3 * targets_2 + sg_sigmoid_f64(score) / (double)n_3;
             total += sg_maximum_f64(score, 0.0) + sg_log1p_f64(sg_exp_f64(-fabs(score))) - targets_2 * score;
-            t[i] = t_14;
-            grad_bias += t_14;
+            t[i] = t_13;
+            grad_bias += t_13;
         }
     }
     total_of_block[0] = total;
@@ -330,7 +330,7 @@ SG_KERNEL void compute_loss_update_bias(const double *restrict t_2, double *rest
 }
 
 /* What compute_loss_update_bias leaves to do when all blocks are done. */
-SG_KERNEL void compute_loss_update_bias_rest(double *restrict bias, const double *restrict t_3, double *restrict loss,
+SG_KERNEL void compute_loss_update_bias_rest(double *restrict bias, const double *restrict t_2, double *restrict loss,
                                              double *restrict total_of_block, double *restrict grad_bias_of_block,
                                              int64_t blocks, int64_t n_3)
 {
@@ -341,22 +341,21 @@ SG_KERNEL void compute_loss_update_bias_rest(double *restrict bias, const double
         grad_bias += grad_bias_of_block[block];
     }
     const double bias_2 = bias[0];
-    loss[0] = total / (double)n_3 + t_3[0];
+    loss[0] = total / (double)n_3 + t_2[0];
     bias[0] = bias_2 - grad_bias * 0.5;
 }
 
 /* compute_loss_update_bias in blocks. */
 SG_PLAIN
-SG_KERNEL void compute_loss_update_bias_in_blocks(const double *restrict t_2, double *restrict bias,
-                                                  const double *restrict targets, double *restrict t,
-                                                  double *restrict total_of_block,
-                                                  double *restrict grad_bias_of_block, const double *restrict t_3,
+SG_KERNEL void compute_loss_update_bias_in_blocks(double *restrict t, double *restrict bias,
+                                                  const double *restrict targets, double *restrict total_of_block,
+                                                  double *restrict grad_bias_of_block, const double *restrict t_2,
                                                   double *restrict loss, int64_t n_3)
 {
     const int64_t blocks = sg_blocks(n_3, n_3 * 130);
-    SG_IN_BLOCKS(n_3, compute_loss_update_bias(t_2, bias, targets, t, total_of_block + block,
-                                               grad_bias_of_block + block, first, last, n_3))
-    compute_loss_update_bias_rest(bias, t_3, loss, total_of_block, grad_bias_of_block, blocks, n_3);
+    SG_IN_BLOCKS(n_3, compute_loss_update_bias(t, bias, targets, total_of_block + block, grad_bias_of_block + block,
+                                               first, last, n_3))
+    compute_loss_update_bias_rest(bias, t_2, loss, total_of_block, grad_bias_of_block, blocks, n_3);
 }
 
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
@@ -371,8 +370,7 @@ int minibatch_plan(void *const *arrays, int64_t *sizes)
     const int64_t n = sg_minimum_i64(sg_maximum_i64(batch[0] * 20 < 0 ? batch[0] * 20 + 100 : batch[0] * 20, 0), 100);
     const int64_t n_2 = sg_minimum_i64(sg_maximum_i64((batch[0] + 1) * 20 < 0 ? (batch[0] + 1) * 20 + 100 : (batch[0] + 1) * 20, 0), 100);
     const int64_t n_3 = sg_maximum_i64(n_2 - n, 0);
-    const int64_t slot_bytes = (n_3 * 8 + 63) & -64;
-    const int64_t workspace_bytes = 576 + slot_bytes * 2;
+    const int64_t workspace_bytes = 576 + ((n_3 * 8 + 63) & -64);
     /* images.shape[0] is 100 */
     if (!(images_0 == 100))
         return 1;
@@ -387,8 +385,7 @@ int minibatch_plan(void *const *arrays, int64_t *sizes)
         return 4;
     sizes[4] = n;
     sizes[5] = n_3;
-    sizes[6] = slot_bytes;
-    sizes[7] = workspace_bytes;
+    sizes[6] = workspace_bytes;
     return 0;
 }
 
@@ -402,16 +399,14 @@ int minibatch(void *const *arrays, const int64_t *sizes, void *workspace)
     double *loss = arrays[5]; /* output, float64 () */
     const int64_t n = sizes[4];
     const int64_t n_3 = sizes[5];
-    const int64_t slot_bytes = sizes[6];
-    double *t_2 = (double *)((char *)workspace + 576);
-    double *t_3 = workspace;
-    double *t = (double *)((char *)workspace + 576 + slot_bytes);
+    double *t = (double *)((char *)workspace + 576);
+    double *t_2 = workspace;
     double *total_of_block = (double *)((char *)workspace + 64);
     double *grad_bias_of_block = (double *)((char *)workspace + 320);
     /* images[minimum(..., 100):minimum(..., 100) + maximum(..., 0), :] @ w : float64 (n_3,)    test_golden.py:47 */
-    sg_gemv_f64(0, n_3, 8, 1.0, images + n * 8, w, 0.0, t_2);
-    compute(w, t_3);
-    compute_loss_update_bias_in_blocks(t_2, bias, targets + n, t, total_of_block, grad_bias_of_block, t_3, loss, n_3);
+    sg_gemv_f64(0, n_3, 8, 1.0, images + n * 8, w, 0.0, t);
+    compute(w, t_2);
+    compute_loss_update_bias_in_blocks(t, bias, targets + n, total_of_block, grad_bias_of_block, t_2, loss, n_3);
     /* w <- 0.99 * w + -0.5 * (images[...:... + ..., :].T @ (... + ...)) : float64 (8,)    test_golden.py:49 */
     sg_gemv_f64(1, n_3, 8, -0.5, images + n * 8, t, 0.99, w);
     return 0;

@@ -163,13 +163,13 @@ static inline double sg_maximum_f64(double a, double b)
    max(abs(x)) : float64 ()    test_golden.py:68
    12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 8*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
-                              double *restrict t_of_block, double *restrict best_of_block,
+                              double *restrict output_1_of_block, double *restrict best_of_block,
                               int64_t *restrict best_of_block_2, int64_t x_1, int64_t first, int64_t last,
                               int64_t x_0)
 {
     SG_LANES(omp simd)
     for (int64_t i = 0; i < x_1; ++i) {
-        t_of_block[i] = 0.0;
+        output_1_of_block[i] = 0.0;
     }
     double best = -INFINITY;
     int64_t nan_seen = 0;
@@ -191,11 +191,11 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
             SG_LANES(omp simd reduction(+:total_2))
             for (int64_t j = run; j < end; ++j) {
                 const double x_2 = x[i * x_1 + j];
-                const double t_3 = x_2 - mean;
-                total_2 += t_3 * t_3;
+                const double t_2 = x_2 - mean;
+                total_2 += t_2 * t_2;
             }
         }
-        const double t_7 = sqrt(total_2 / (double)x_1 + 1e-05);
+        const double t_6 = sqrt(total_2 / (double)x_1 + 1e-05);
         for (int64_t run = 0, sg_run = sg_is_large(x_0 * x_1 * 8) ? 128 : x_0 * x_1; run < x_1; run += sg_run) {
             const int64_t end = x_1 - run < sg_run ? x_1 : run + sg_run;
             double sg_row[128];
@@ -204,10 +204,10 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
             SG_LANES(omp simd)
             for (int64_t j = run; j < end; ++j) {
                 const double x_2 = x[i * x_1 + j];
-                const double t_3 = x_2 - mean;
-                const double t_8 = t_3 / t_7;
-                sg_to[j - run] = t_8 * gain[j];
-                t_of_block[j] += t_8;
+                const double t_2 = x_2 - mean;
+                const double t_7 = t_2 / t_6;
+                sg_to[j - run] = t_7 * gain[j];
+                output_1_of_block[j] += t_7;
             }
             if (sg_large)
                 sg_stream(scaled + i * x_1 + run, sg_row, (end - run) * 8);
@@ -219,9 +219,9 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
 }
 
 /* What compute_scaled leaves to do when all blocks are done. */
-SG_KERNEL void compute_scaled_rest(double *restrict t, double *restrict output_2, double *restrict best_of_block,
-                                   int64_t *restrict best_of_block_2, double *restrict t_of_block, int64_t blocks,
-                                   int64_t x_1)
+SG_KERNEL void compute_scaled_rest(double *restrict output_1, double *restrict output_2,
+                                   double *restrict best_of_block, int64_t *restrict best_of_block_2,
+                                   double *restrict output_1_of_block, int64_t blocks, int64_t x_1)
 {
     double best = -INFINITY;
     int64_t nan_seen = 0;
@@ -231,12 +231,12 @@ SG_KERNEL void compute_scaled_rest(double *restrict t, double *restrict output_2
     }
     SG_LANES(omp simd)
     for (int64_t i = 0; i < x_1; ++i) {
-        t[i] = t_of_block[i];
+        output_1[i] = output_1_of_block[i];
     }
     for (int64_t block = 1; block < blocks; ++block) {
         SG_LANES(omp simd)
         for (int64_t i = 0; i < x_1; ++i) {
-            t[i] += t_of_block[block * ((x_1 + 15) & -16) + i];
+            output_1[i] += output_1_of_block[block * ((x_1 + 15) & -16) + i];
         }
     }
     best = nan_seen != 0 ? NAN : best;
@@ -246,43 +246,33 @@ SG_KERNEL void compute_scaled_rest(double *restrict t, double *restrict output_2
 /* compute_scaled in blocks. */
 SG_PLAIN
 SG_KERNEL void compute_scaled_in_blocks(const double *restrict x, const double *restrict gain,
-                                        double *restrict scaled, double *restrict t_of_block,
+                                        double *restrict scaled, double *restrict output_1_of_block,
                                         double *restrict best_of_block, int64_t *restrict best_of_block_2,
-                                        double *restrict t, double *restrict output_2, int64_t x_0, int64_t x_1)
+                                        double *restrict output_1, double *restrict output_2, int64_t x_0,
+                                        int64_t x_1)
 {
     const int64_t blocks = sg_blocks(x_0, x_0 * x_1 * 26);
-    SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, t_of_block + block * ((x_1 + 15) & -16), best_of_block + block,
-                                     best_of_block_2 + block, x_1, first, last, x_0))
-    compute_scaled_rest(t, output_2, best_of_block, best_of_block_2, t_of_block, blocks, x_1);
+    SG_IN_BLOCKS(x_0, compute_scaled(x, gain, scaled, output_1_of_block + block * ((x_1 + 15) & -16),
+                                     best_of_block + block, best_of_block_2 + block, x_1, first, last, x_0))
+    compute_scaled_rest(output_1, output_2, best_of_block, best_of_block_2, output_1_of_block, blocks, x_1);
 }
 
 /* switch(x.shape[0] > 0, sum((x - mean) / sqrt(...), axis=0) * gain, 0) : float64 (x_1,)    test_golden.py:68
    x_1 operations; 16*x_1 bytes read, 8*x_1 written */
-SG_KERNEL void compute(const double *restrict t, const double *restrict gain, double *restrict output_1, int64_t x_1,
-                       int64_t first, int64_t last, int64_t n)
+SG_KERNEL void compute(double *restrict output_1, const double *restrict gain, int64_t first, int64_t last, int64_t n)
 {
-    for (int64_t run = first, sg_run = sg_is_large(x_1 * 8) ? 128 : x_1; run < last; run += sg_run) {
-        const int64_t end = last - run < sg_run ? last : run + sg_run;
-        double sg_row[128];
-        const bool sg_large = sg_run != x_1;
-        double *sg_to = sg_large ? sg_row : output_1 + run;
-        SG_LANES(omp simd)
-        for (int64_t i = run; i < end; ++i) {
-            sg_to[i - run] = n != 0 ? t[i] * gain[i] : 0.0;
-        }
-        if (sg_large)
-            sg_stream(output_1 + run, sg_row, (end - run) * 8);
+    SG_LANES(omp simd)
+    for (int64_t i = first; i < last; ++i) {
+        output_1[i] = n != 0 ? output_1[i] * gain[i] : 0.0;
     }
-    sg_streamed();
 }
 
 /* compute in blocks. */
 SG_PLAIN
-SG_KERNEL void compute_in_blocks(const double *restrict t, const double *restrict gain, double *restrict output_1,
-                                 int64_t x_1, int64_t n)
+SG_KERNEL void compute_in_blocks(double *restrict output_1, const double *restrict gain, int64_t x_1, int64_t n)
 {
     const int64_t blocks = sg_blocks(x_1, x_1 * 14);
-    SG_IN_BLOCKS(x_1, compute(t, gain, output_1, x_1, first, last, n))
+    SG_IN_BLOCKS(x_1, compute(output_1, gain, first, last, n))
 }
 
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */
@@ -294,8 +284,7 @@ int normalize_plan(void *const *arrays, int64_t *sizes)
     const int64_t gain_0 = sizes[2];
     (void)arrays;
     const int64_t n = (int64_t)(x_0 > 0);
-    const int64_t slot = 512 + ((x_1 * 8 + 63) & -64);
-    const int64_t workspace_bytes = slot + ((((x_1 + 15) & -16) * 256 + 63) & -64);
+    const int64_t workspace_bytes = 512 + ((((x_1 + 15) & -16) * 256 + 63) & -64);
     /* for (x - ...) / sqrt(...) * gain    test_golden.py:67 */
     if (!(x_1 == gain_0))
         return 1;
@@ -306,8 +295,7 @@ int normalize_plan(void *const *arrays, int64_t *sizes)
     if (!(x_1 > 0))
         return 3;
     sizes[3] = n;
-    sizes[4] = slot;
-    sizes[5] = workspace_bytes;
+    sizes[4] = workspace_bytes;
     return 0;
 }
 
@@ -322,13 +310,12 @@ int normalize(void *const *arrays, const int64_t *sizes, void *workspace)
     const int64_t x_0 = sizes[0];
     const int64_t x_1 = sizes[1];
     const int64_t n = sizes[3];
-    const int64_t slot = sizes[4];
-    double *t = (double *)((char *)workspace + 512);
     double *best_of_block = workspace;
     int64_t *best_of_block_2 = (int64_t *)((char *)workspace + 256);
-    double *t_of_block = (double *)((char *)workspace + slot);
-    compute_scaled_in_blocks(x, gain, scaled, t_of_block, best_of_block, best_of_block_2, t, output_2, x_0, x_1);
-    compute_in_blocks(t, gain, output_1, x_1, n);
+    double *output_1_of_block = (double *)((char *)workspace + 512);
+    compute_scaled_in_blocks(x, gain, scaled, output_1_of_block, best_of_block, best_of_block_2, output_1, output_2,
+                             x_0, x_1);
+    compute_in_blocks(output_1, gain, x_1, n);
     return 0;
 }
 

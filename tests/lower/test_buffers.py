@@ -223,3 +223,47 @@ def test_slots_of_different_lengths():
         arrays = rng.normal(size=(rows, columns)), rng.normal(size=columns)
         for got, expected in zip(f(*arrays), reference(*arrays), strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)
+
+
+def product():
+    """A product of matrices, which a step of its own makes."""
+    return T.dot(x, y)
+
+
+OVER = {  # what is made of a product in whose memory it is computed, or not
+    "element by element": (True, lambda p: T.tanh(p + v)),
+    "with sums of columns": (True, lambda p: [h := T.tanh(p) * v, h.sum(axis=0)]),
+    "with a sum of all, and for a call": (True, lambda p: [T.dot(h := T.maximum(p, 0), h.T), h.sum()]),
+    "two of one": (True, lambda p: [T.exp(p), T.log1p(T.sqr(p))]),
+    "two of two": (True, lambda p: [T.exp(p) * (q := T.dot(y, y)), q - p]),
+    "one after the other": (True, lambda p: T.tanh(T.dot(T.tanh(p), T.tanh(T.dot(y, y))))),
+    "the product is wanted, too": (False, lambda p: [p, T.tanh(p)]),
+    "a later step reads the product": (False, lambda p: [T.tanh(p), T.dot(p, p)]),
+    "of other elements": (False, lambda p: p + p[::-1]),
+    "of its transpose": (False, lambda p: T.tanh(p).T + p),
+    "of elements of the row": (False, lambda p: T.tanh(p) + p[:, :1]),
+    "of the row's sum": (False, lambda p: T.exp(p) / p.sum(axis=1, keepdims=True)),
+    "of another dtype": (False, lambda p: T.cast(p, "float32")),
+    "of other lengths": (False, lambda p: T.sqr(p).sum(axis=1)),
+}
+
+
+@pytest.mark.parametrize("case", OVER)
+def test_a_value_takes_over_the_memory_of_what_it_is_made_of(case):
+    """Where nobody needs that any more, and it reads the one element that it writes over."""
+    expected, made_of = OVER[case]
+    outputs = made_of(product())
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    f = sg.function([x, y, v], outputs, on_unused_input="ignore")
+    reference = sg.function([x, y, v], outputs, mode="numpy", on_unused_input="ignore")
+    assert bool(f.explain().data["memory"]["taken_over"]) == expected
+    arrays = rng.normal(size=(6, 6)), rng.normal(size=(6, 6)), rng.normal(size=6)
+    for got, wanted in zip(f(*arrays), reference(*arrays), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5 if got.dtype == np.float32 else 1e-11, atol=1e-12)
+
+
+def test_memory_that_is_taken_over_has_the_name_of_what_comes_last():
+    h = T.tanh(T.dot(x, y) + v)
+    h.name = "hidden"
+    source = sg.function([x, y, v], T.dot(h, y)).c_source
+    assert ", 0.0, hidden);" in source
