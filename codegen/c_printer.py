@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from textwrap import wrap
 
-from codegen import ir, streams, threads
+from codegen import ir, streams, tails, threads
 from codegen.c_expressions import comment, expression, inside, is_nonzero, spelled_as, string, truncates
 from codegen.dtypes import c_type, itemsize
 from codegen.operations import (
@@ -101,6 +101,7 @@ def print_program(program: ir.Program) -> str:
         *([threads.DECLARATIONS] if threaded else []),
         *([streams.DECLARATIONS] if streamed else []),
         *([streams.AHEAD] if any(isinstance(s, ir.Ahead) for b in bodies for s in statements(b)) else []),
+        *([tails.DECLARATIONS] if any(map(_has_tails, program.kernels)) else []),
         *_helpers(bodies),
         *routines(called, program.name),
         *(_kernel(kernel) for kernel in program.kernels),
@@ -137,18 +138,8 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Store(buffer, offset, value):
                 place = f"{buffer.name}[{expression(offset)}]"
                 yield f"{pad}{_update(place, ir.Load(buffer.dtype, buffer, offset), value)};"
-            case ir.For(index, extent, inner, simd, sums, start, step):
-                if simd:
-                    clauses = [f" simdlen({stmt.lanes})"] if stmt.lanes else []
-                    clauses += [f" reduction({op}:{v.name})" for op, v in sums]
-                    yield from wrap(
-                        f"SG_LANES(omp simd{''.join(clauses)})", 120, initial_indent=pad,
-                        subsequent_indent=pad + " " * len("SG_LANES("), break_long_words=False, break_on_hyphens=False,
-                    )  # fmt: skip
-                i, by = index.name, f"++{index.name}" if step == 1 else f"{index.name} += {step}"
-                yield f"{pad}for (int64_t {i} = {expression(start)}; {i} < {inside(extent, ADDITION)}; {by}) {{"
-                yield from _lines(inner, depth + 1)
-                yield f"{pad}}}"
+            case ir.For():
+                yield from _loop(stmt, depth)
             case ir.Runs():
                 yield from _runs(stmt, depth)
             case ir.InBlocks(extent, work, call, rest):
@@ -193,6 +184,30 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
                 yield from (pad + line for line in comment(text).splitlines())
             case _:
                 raise TypeError(f"{type(stmt).__name__} should have been lowered before printing")
+
+
+def _loop(loop: ir.For, depth: int) -> Iterator[str]:
+    pad, i = INDENT * depth, loop.index.name
+    clauses = ["omp simd", *([f"simdlen({loop.lanes})"] if loop.lanes else [])]
+    clauses += [f"reduction({operator}:{v.name})" for operator, v in loop.sums]
+    by = f"++{i}" if loop.step == 1 else f"{i} += {loop.step}"
+    if loop.tail:
+        ends = f"{inside(loop.start, COMMA + 1)}, {inside(loop.extent, COMMA + 1)}"
+        yield from _clauses(f"SG_ROW({loop.tail}, {i}, {ends}, ", clauses, ", {", pad)
+    else:
+        if loop.simd:
+            yield from _clauses("SG_LANES(", clauses, ")", pad)
+        yield f"{pad}for (int64_t {i} = {expression(loop.start)}; {i} < {inside(loop.extent, ADDITION)}; {by}) {{"
+    yield from _lines(loop.body, depth + 1)
+    yield f"{pad}}})" if loop.tail else f"{pad}}}"
+
+
+def _clauses(before: str, clauses: Sequence[str], after: str, pad: str) -> Iterator[str]:
+    """The clauses of a vector loop, on as many lines as they need."""
+    yield from wrap(
+        f"{before}{' '.join(clauses)}{after}", 120, initial_indent=pad, subsequent_indent=pad + " " * len(before),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _runs(runs: ir.Runs, depth: int) -> Iterator[str]:
@@ -286,14 +301,19 @@ def _kernel(kernel: ir.Kernel) -> str:
     ]
     head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
     note = [comment(kernel.comment)] if kernel.comment else []
-    plain = ["SG_PLAIN"] if any(isinstance(s, ir.InBlocks) for s in kernel.body) else []
+    hints = ["SG_PLAIN"] if any(isinstance(s, ir.InBlocks) for s in kernel.body) else []
+    hints += ["SG_WITH_TAILS"] if _has_tails(kernel) else []
     back = [OWN_LINES] if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)) else []
     last = [f"{INDENT}sg_streamed();"] if _is_streamed(kernel) else []
-    return "\n".join([*note, *plain, head, "{", *_lines(kernel.body), *last, *back, "}"])
+    return "\n".join([*note, *hints, head, "{", *_lines(kernel.body), *last, *back, "}"])
 
 
 def _is_streamed(kernel: ir.Kernel) -> bool:
     return any(isinstance(s, ir.Runs) and s.streamed is not None for s in statements(kernel.body))
+
+
+def _has_tails(kernel: ir.Kernel) -> bool:
+    return any(isinstance(s, ir.For) and s.tail for s in statements(kernel.body))
 
 
 def _plan(program: ir.Program) -> str:

@@ -145,6 +145,7 @@ def workloads(quick: bool) -> Iterator[Workload]:
     yield Workload("logsumexp of rows, 10000×1000", "reductions", "logsumexp", {"rows": 10000, "columns": 1000})
     yield Workload("column moments, 100000×100", "reductions", "column_moments", {"rows": 100000, "columns": 100})
     yield Workload("cross-entropy, 4096×1000", "reductions", "cross_entropy", {"rows": 4096, "columns": 1000})
+    yield Workload("cross-entropy, 40000×10", "reductions", "cross_entropy", {"rows": 40000, "columns": 10})
     yield Workload("layer norm, 4096×768", "reductions", "layer_norm", {"rows": 4096, "columns": 768})
     for batch in (60, 600):
         yield Workload(f"logistic regression, batch {batch}", "training", "logistic", {"batch": batch, **MNIST})

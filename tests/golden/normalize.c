@@ -147,6 +147,35 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
+/* BODY for INDEX = FROM ... TO-1, which may run side by side in vector lanes. What is left over after whole vectors of
+   LANES is one more, with idle lanes, where the machine has such. gcc then has two copies of a body to find registers
+   for, and finds them if it is told to look at every loop by itself. */
+#if defined(SG_SIMD) && defined(__AVX512F__) && !defined(__clang__)
+#define SG_WITH_TAILS __attribute__((optimize("ira-region=all")))
+#define SG_ROW(lanes, index, from, to, clauses, ...)                    \
+    {                                                                   \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes)); \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);             \
+        SG_LANES(clauses)                                               \
+        for (int64_t index = from; index < sg_whole; ++index)           \
+            __VA_ARGS__                                                 \
+        if (sg_left > 0) {                                              \
+            SG_LANES(clauses)                                           \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane)       \
+                if (sg_lane < sg_left) {                                \
+                    const int64_t index = sg_whole + sg_lane;           \
+                    __VA_ARGS__                                         \
+                }                                                       \
+        }                                                               \
+    }
+#else
+#define SG_WITH_TAILS
+#define SG_ROW(lanes, index, from, to, clauses, ...)  \
+    SG_LANES(clauses)                                 \
+    for (int64_t index = from; index < (to); ++index) \
+        __VA_ARGS__
+#endif
+
 static inline bool sg_isnan_f64(double a)
 {
     return a != a;
@@ -162,6 +191,7 @@ static inline double sg_maximum_f64(double a, double b)
    sum((x - mean) / sqrt(variance + 1e-05), axis=0) : float64 (x_1,)    test_golden.py:68
    max(abs(x)) : float64 ()    test_golden.py:68
    12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 8*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
+SG_WITH_TAILS
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
                               double *restrict output_1_of_block, double *restrict best_of_block,
                               int64_t *restrict best_of_block_2, int64_t x_1, int64_t first, int64_t last,
@@ -175,25 +205,23 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
     int64_t nan_seen = 0;
     for (int64_t i = first; i < last; ++i) {
         double total = 0.0;
-        SG_LANES(omp simd reduction(+:total) reduction(max:best) reduction(|:nan_seen))
-        for (int64_t j = 0; j < x_1; ++j) {
+        SG_ROW(8, j, 0, x_1, omp simd reduction(+:total) reduction(max:best) reduction(|:nan_seen), {
             const double x_2 = x[i * x_1 + j];
             total += x_2;
             const double term = fabs(x_2);
             best = best < term ? term : best;
             nan_seen = nan_seen | (int64_t)sg_isnan_f64(term);
-        }
+        })
         const double mean = total / (double)x_1;
         double total_2 = 0.0;
         for (int64_t run = 0; run < x_1; run += 512) {
             const int64_t end = x_1 - run < 512 ? x_1 : run + 512;
             sg_ahead(x + i * x_1 + run, 8192, (end - run) * 8);
-            SG_LANES(omp simd reduction(+:total_2))
-            for (int64_t j = run; j < end; ++j) {
+            SG_ROW(8, j, run, end, omp simd reduction(+:total_2), {
                 const double x_2 = x[i * x_1 + j];
                 const double t_2 = x_2 - mean;
                 total_2 += t_2 * t_2;
-            }
+            })
         }
         const double t_6 = sqrt(total_2 / (double)x_1 + 1e-05);
         for (int64_t run = 0, sg_run = sg_is_large(x_0 * x_1 * 8) ? 128 : x_0 * x_1; run < x_1; run += sg_run) {

@@ -94,6 +94,35 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         SG_BLOCK_OF(n, call)
 #endif
 
+/* BODY for INDEX = FROM ... TO-1, which may run side by side in vector lanes. What is left over after whole vectors of
+   LANES is one more, with idle lanes, where the machine has such. gcc then has two copies of a body to find registers
+   for, and finds them if it is told to look at every loop by itself. */
+#if defined(SG_SIMD) && defined(__AVX512F__) && !defined(__clang__)
+#define SG_WITH_TAILS __attribute__((optimize("ira-region=all")))
+#define SG_ROW(lanes, index, from, to, clauses, ...)                    \
+    {                                                                   \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes)); \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);             \
+        SG_LANES(clauses)                                               \
+        for (int64_t index = from; index < sg_whole; ++index)           \
+            __VA_ARGS__                                                 \
+        if (sg_left > 0) {                                              \
+            SG_LANES(clauses)                                           \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane)       \
+                if (sg_lane < sg_left) {                                \
+                    const int64_t index = sg_whole + sg_lane;           \
+                    __VA_ARGS__                                         \
+                }                                                       \
+        }                                                               \
+    }
+#else
+#define SG_WITH_TAILS
+#define SG_ROW(lanes, index, from, to, clauses, ...)  \
+    SG_LANES(clauses)                                 \
+    for (int64_t index = from; index < (to); ++index) \
+        __VA_ARGS__
+#endif
+
 static inline uint32_t sg_minimum_u32(uint32_t a, uint32_t b)
 {
     return a > b ? b : a;
@@ -331,6 +360,7 @@ SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int6
    switch(switch(..., ..., ...) == arange(10), -1 / ..., 0) - p * (-1 / ...) : float32 (x_0, 10)    test_golden.py:33
    grad_b = sum(switch(switch(..., ..., ...) == ..., -1 / ..., 0) - p * (-1 / ...), axis=0) : float32 (10,)    test_golden.py:33
    219*x_0 + 3 operations; 12*x_0 + 4 bytes read, 48*x_0 + 44 written */
+SG_WITH_TAILS
 SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *restrict t_3, const float *restrict b,
                                    int64_t *restrict output_1, float *restrict t_2, float *restrict grad_b_of_block,
                                    double *restrict total_2_of_block, int64_t first, int64_t last, int64_t x_0)
@@ -345,23 +375,21 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
         const int64_t t_23 = labels_2 < 0 ? labels_2 + 10 : labels_2;
         float best = -INFINITY;
         int32_t nan_seen = 0;
-        SG_LANES(omp simd reduction(max:best) reduction(|:nan_seen))
-        for (int64_t j = 0; j < 10; ++j) {
+        SG_ROW(16, j, 0, 10, omp simd reduction(max:best) reduction(|:nan_seen), {
             const float t_9 = t_3[i * 10 + j] + b[j];
             const float term = t_9;
             best = best < term ? term : best;
             nan_seen = nan_seen | (int32_t)sg_isnan_f32(term);
-        }
+        })
         best = nan_seen != 0 ? NAN : best;
         double total = 0.0;
         float part_2 = 0.0f;
-        SG_LANES(omp simd reduction(+:part_2))
-        for (int64_t j = 0; j < 10; ++j) {
+        SG_ROW(16, j, 0, 10, omp simd reduction(+:part_2), {
             const float t_9 = t_3[i * 10 + j] + b[j];
             const float t_13 = sg_exp_f32(t_9 - best);
             t_2[i * 10 + j] = t_13;
             part_2 += t_13;
-        }
+        })
         total += (double)part_2;
         const float t_14 = (float)total;
         const float t_19 = 1.0f / t_14;
