@@ -17,7 +17,7 @@ from codegen.streams import RUN
 from codegen.visit import expressions, is_in_order, rebuild, walk
 
 DISTANCE = 8 << 10  # bytes from what is read to what is asked for
-DISTANCE_OF_ROWS = 16 << 10  # the same of rows that are taken several at once
+FAR = 16 << 10  # the same of rows that are taken several at once, and of a large array that is only added up
 
 Outer = tuple[ir.Var, ...]  # the indices of the loops around
 
@@ -50,7 +50,7 @@ def _asked(body: Sequence[ir.Stmt], outer: Outer) -> Iterator[ir.Stmt]:
                 if early and _may_ask(loop, outer):
                     done.update(early)
                     runs = stmt if isinstance(stmt, ir.Runs) else ir.Runs(loop, RUN)
-                    stmt = replace(runs, before=(*(_of_run(load, loop) for load in early), *runs.before))
+                    stmt = replace(runs, before=(*(of_run(load, loop, DISTANCE) for load in early), *runs.before))
                 yield stmt
             case _:
                 yield stmt
@@ -74,9 +74,9 @@ def _may_ask(loop: ir.For, outer: Outer) -> bool:
     return len(written) < 2
 
 
-def _of_run(load: ir.Load, loop: ir.For) -> ir.Ahead:
-    """Ask for as much as a run reads."""
-    return ir.Ahead(_place(load, loop.index, ir.RUN), ir.END - ir.RUN, DISTANCE)
+def of_run(load: ir.Load, loop: ir.For, distance: int) -> ir.Ahead:
+    """Ask for as much as a run of a loop reads."""
+    return ir.Ahead(_place(load, loop.index, ir.RUN), ir.END - ir.RUN, distance)
 
 
 def _of_rows(rows: ir.For) -> Iterator[ir.Ahead]:
@@ -84,7 +84,7 @@ def _of_rows(rows: ir.For) -> Iterator[ir.Ahead]:
     for row in rows.body:
         if isinstance(row, ir.For) and row.simd:
             for load in _from_memory(row, (rows.index,)):
-                yield ir.Ahead(_place(load, row.index, row.start), row.extent, DISTANCE_OF_ROWS)
+                yield ir.Ahead(_place(load, row.index, row.start), row.extent, FAR)
 
 
 def _place(load: ir.Load, index: ir.Var, start: ir.Expr) -> ir.Pointer:

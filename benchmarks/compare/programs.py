@@ -120,6 +120,18 @@ class Gelu(Program):
         return [0.5 * x * (1 + t), 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * cube * x * x)], {}
 
 
+class SumOfSquares(Program):
+    """sum(x^2)."""
+
+    rounding = 1e3
+
+    def inputs(self, rng, sizes):
+        return {"x": rng.normal(size=sizes["n"])}
+
+    def reference(self, inputs, state):
+        return [np.sum(inputs["x"] ** 2)], {}
+
+
 class GaussianSum(Program):
     """sum(exp(-(x - m)^2 / s))."""
 
@@ -340,6 +352,7 @@ PROGRAMS: dict[str, Program] = {
     "tenth_power": Elementwise("2*a + b**10"),
     "sigmoid": Sigmoid(),
     "gelu": Gelu(),
+    "sum_of_squares": SumOfSquares(),
     "gaussian_sum": GaussianSum(),
     "logsumexp": LogSumExp(),
     "column_moments": ColumnMoments(),

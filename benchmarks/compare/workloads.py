@@ -141,6 +141,7 @@ def workloads(quick: bool) -> Iterator[Workload]:
                 yield Workload(f"{text}, 1e{power} {dtype}", "elementwise", program, {"n": 10**power}, dtype)
     yield Workload("sigmoid, 1e7", "elementwise", "sigmoid", {"n": 10**7})
     yield Workload("gelu and gradient, 1e7", "elementwise", "gelu", {"n": 10**7})
+    yield Workload("sum(x²), 1e7", "reductions", "sum_of_squares", {"n": 10**7})
     yield Workload("sum(exp(-(x-m)²/s)), 1e7", "reductions", "gaussian_sum", {"n": 10**7})
     yield Workload("logsumexp of rows, 10000×1000", "reductions", "logsumexp", {"rows": 10000, "columns": 1000})
     yield Workload("column moments, 100000×100", "reductions", "column_moments", {"rows": 100000, "columns": 100})

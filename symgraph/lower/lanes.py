@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from codegen import ir
-from codegen.ahead import is_costly
+from codegen.ahead import FAR, is_costly, of_run
 from codegen.alignment import ALIGNMENT as LINE
 from codegen.dtypes import itemsize
 from codegen.streams import LARGE, ROW, RUN
-from codegen.visit import is_in_order, walk
+from codegen.visit import expressions, is_in_order, walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.names import Names
 from symgraph.lower.parts import Accumulation, Sink, Write, carried
+from symgraph.lower.regions import multiply
 
 # How OpenMP combines what the lanes have of a reduction, and of a note whether something was seen.
 LANES = {"add": "+", "mul": "*", "maximum": "max", "minimum": "min", "and": "&", "or": "|", "seen": "|"}
@@ -26,11 +27,13 @@ def loop(
     sinks: Sequence[Sink],
     names: Names,
     lasting: Mapping[str, ir.Expr],
+    read_once: Mapping[str, ir.Expr],
 ) -> ir.Stmt:
     """The loop at `depth` over `body`, in which the sinks are done; if it is innermost and its iterations may run side
     by side, a vector loop.
 
     lasting: {array that is written for the caller alone: the number of its elements}
+    read_once: {array that no other loop of the nest reads: the number of its elements}
     """
     index = LOOP_INDICES[depth]
     own = [s for s in sinks if isinstance(s, Accumulation) and s.complete <= depth]
@@ -41,7 +44,7 @@ def loop(
     sums = tuple((LANES[kind], var) for s in own for kind, var in carried(s))
     vector = _added_in_float32(ir.For(index, extent, body, True, sums), names)
     writes = [s for s in sinks if isinstance(s, Write)]
-    return _streamed(vector, writes, lasting)
+    return _streamed(vector, writes, lasting) if writes else _asked(vector, read_once)
 
 
 def _streamed(
@@ -64,6 +67,27 @@ def _streamed(
     costly = is_costly(runs.loop)
     streamed = ir.Streamed(buffer, count, by_threads=costly)
     return replace(runs, length=RUN if costly else ROW, streamed=streamed)
+
+
+def _asked(vector: ir.For | ir.Runs, read_once: Mapping[str, ir.Expr]) -> ir.For | ir.Runs:
+    """A vector loop that only adds up asks early for its array, if that is large: then reading is all that takes time.
+
+    From the caches it would take longer so, as it would with several arrays. What is costly asks in any case, see
+    codegen's ahead.py.
+    """
+    runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
+    loop = runs.loop
+    load, *others = dict.fromkeys(e for e in expressions([loop]) if isinstance(e, ir.Load)) or [None]
+    if load is None or others or is_costly(loop) or not is_in_order(load.offset, loop.index):
+        return vector
+    count = read_once.get(load.buffer.name)
+    if count is None or _is_less(count, load.buffer, LARGE) or _is_less(loop.extent, load.buffer, LINE):
+        return vector
+    bytes = multiply(count, ir.index(itemsize(load.buffer.dtype)))
+    early: ir.Stmt = of_run(load, loop, FAR)
+    if not isinstance(bytes, ir.Literal):
+        early = ir.If(ir.Operation("bool", "ge", (bytes, ir.index(LARGE))), (early,))
+    return replace(runs, before=(early, *runs.before))
 
 
 def _is_less(count: ir.Expr, buffer: ir.Buffer, size: int) -> bool:

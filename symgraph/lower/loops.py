@@ -138,6 +138,7 @@ class _NestBuilder:
         self.passes: list[int] = []  # the pass that is being put together, and those around it
         self.seen_in: dict[Value, list[tuple[int, ...]]] = {}  # the passes that each value is computed in
         self.done_in: dict[Sink, tuple[int, ...]] = {}
+        self.read_once: dict[str, ir.Expr] = {}  # arrays that one pass reads, and their numbers of elements
         self.flat = len(region.domain) > 1 and self._is_flat()
         self.extents = [elements.size(n) for n in region.domain]
         if self.flat:
@@ -152,6 +153,7 @@ class _NestBuilder:
         self._break_up()
         trial = self._schedule(0, list(self.sinks), set())
         rows = self._keep_rows()
+        self.read_once = self._find_read_once()
         work = self._work()
         if is_little(work) or not can_be_split(trial, self.sinks):
             body = [*rows, *self._cleared(), *self._schedule(0, list(self.sinks), set())]
@@ -432,7 +434,7 @@ class _NestBuilder:
                 self.passes.append(self._next())
                 body = tuple(self._schedule(depth + 1, ready, visible))
                 self.passes.pop()
-                out.append(loop(depth, self.extents[depth], body, ready, self.names, self._unread()))
+                out.append(loop(depth, self.extents[depth], body, ready, self.names, self._unread(), self.read_once))
                 out += [stmt for sink in finished for stmt in finish(sink)]
                 visible.update(finished)
             handled = {*here, *ready}
@@ -445,6 +447,14 @@ class _NestBuilder:
         rows = {kept.array for kept in self.kept.values()}
         found = {x: b for x, b in self.buffers.items() if x in self.lasting and b not in rows}
         return {b.name: self._count(self.shapes.of(x)) for x, b in found.items()}
+
+    def _find_read_once(self) -> dict[str, ir.Expr]:
+        """The arrays of which the schedule just made reads each element once, and the number of their elements."""
+        of: dict[Variable, list[Value]] = {}
+        for e, value in self.loads.items():
+            of.setdefault(e.array, []).append(value)  # type: ignore[arg-type]
+        alone = [x for x, values in of.items() if sum(len(self.seen_in.get(v, ())) for v in values) == 1]
+        return {self.buffers[x].name: self._count(self.shapes.of(x)) for x in alone}
 
     def _needs(self, value: Value) -> list[Value | Accumulation]:
         """What must be known to have a value: nothing, if an earlier pass kept it."""

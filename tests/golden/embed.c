@@ -81,6 +81,17 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         SG_BLOCK_OF(n, call)
 #endif
 
+/* Asks for memory that will be read soon: some bytes, from `distance` behind a place on. */
+static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
+{
+#if defined(__GNUC__)
+    for (int64_t k = 0; k < bytes; k += 64)
+        __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)(distance + k)));
+#else
+    (void)from, (void)distance, (void)bytes;
+#endif
+}
+
 /* BODY for INDEX = FROM ... TO-1, which may run side by side in vector lanes. What is left over after whole vectors of
    LANES is one more, with idle lanes, where the machine has such. gcc then has two copies of a body to find registers
    for, and finds them if it is told to look at every loop by itself. */
@@ -117,13 +128,20 @@ static inline uint32_t sg_minimum_u32(uint32_t a, uint32_t b)
 
 /* all((picks >= -50) & (picks < 50)) : bool ()    test_golden.py:76
    4*picks_0 + 2 operations; 8*picks_0 bytes read, 1 written */
-SG_KERNEL void compute(const int64_t *restrict picks, uint32_t *restrict best_of_block, int64_t first, int64_t last)
+SG_KERNEL void compute(const int64_t *restrict picks, uint32_t *restrict best_of_block, int64_t picks_0,
+                       int64_t first, int64_t last)
 {
     uint32_t best = 4294967295U;
-    SG_LANES(omp simd reduction(min:best))
-    for (int64_t i = first; i < last; ++i) {
-        const int64_t picks_2 = picks[i];
-        best = sg_minimum_u32(best, (uint32_t)((picks_2 >= -50) & (picks_2 < 50)));
+    for (int64_t run = first; run < last; run += 512) {
+        const int64_t end = last - run < 512 ? last : run + 512;
+        if (picks_0 * 8 >= 8388608) {
+            sg_ahead(picks + run, 16384, (end - run) * 8);
+        }
+        SG_LANES(omp simd reduction(min:best))
+        for (int64_t i = run; i < end; ++i) {
+            const int64_t picks_2 = picks[i];
+            best = sg_minimum_u32(best, (uint32_t)((picks_2 >= -50) & (picks_2 < 50)));
+        }
     }
     best_of_block[0] = best;
 }
@@ -144,7 +162,7 @@ SG_KERNEL void compute_in_blocks(const int64_t *restrict picks, uint32_t *restri
                                  int64_t picks_0)
 {
     const int64_t blocks = sg_blocks(picks_0, picks_0 * 7);
-    SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, first, last))
+    SG_IN_BLOCKS(picks_0, compute(picks, best_of_block + block, picks_0, first, last))
     compute_rest(t, best_of_block, blocks);
 }
 

@@ -94,6 +94,17 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         SG_BLOCK_OF(n, call)
 #endif
 
+/* Asks for memory that will be read soon: some bytes, from `distance` behind a place on. */
+static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
+{
+#if defined(__GNUC__)
+    for (int64_t k = 0; k < bytes; k += 64)
+        __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)(distance + k)));
+#else
+    (void)from, (void)distance, (void)bytes;
+#endif
+}
+
 /* BODY for INDEX = FROM ... TO-1, which may run side by side in vector lanes. What is left over after whole vectors of
    LANES is one more, with idle lanes, where the machine has such. gcc then has two copies of a body to find registers
    for, and finds them if it is told to look at every loop by itself. */
@@ -347,10 +358,16 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
 SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int64_t x_0)
 {
     uint32_t best = 4294967295U;
-    SG_LANES(omp simd reduction(min:best))
-    for (int64_t i = 0; i < x_0; ++i) {
-        const int64_t labels_2 = labels[i];
-        best = sg_minimum_u32(best, (uint32_t)((labels_2 >= -10) & (labels_2 < 10)));
+    for (int64_t run = 0; run < x_0; run += 512) {
+        const int64_t end = x_0 - run < 512 ? x_0 : run + 512;
+        if (x_0 * 8 >= 8388608) {
+            sg_ahead(labels + run, 16384, (end - run) * 8);
+        }
+        SG_LANES(omp simd reduction(min:best))
+        for (int64_t i = run; i < end; ++i) {
+            const int64_t labels_2 = labels[i];
+            best = sg_minimum_u32(best, (uint32_t)((labels_2 >= -10) & (labels_2 < 10)));
+        }
     }
     t[0] = best != 0;
 }

@@ -157,6 +157,7 @@ FUNCTIONS: dict[str, Callable[..., list[Any]]] = {
     "five_scalars": lambda a, b, c, d, e: [a * b + c * d - e],
     "sigmoid": lambda x: [jax.nn.sigmoid(x)],
     "gelu": gelu,
+    "sum_of_squares": lambda x: [jnp.square(x).sum()],
     "gaussian_sum": lambda x, m, s: [jnp.exp(-((x - m) ** 2) / s).sum()],
     "logsumexp": logsumexp,
     "column_moments": lambda x: [x.mean(axis=0), x.var(axis=0)],

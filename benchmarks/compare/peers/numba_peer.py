@@ -147,6 +147,13 @@ def gelu(x, y, g):
         g[i] = half * (one + t) + half * v * (one - t * t) * scale * (one + three * cube * v * v)
 
 
+def sum_of_squares(x, out):
+    total = x.dtype.type(0)
+    for i in prange(x.size):
+        total += x[i] * x[i]
+    out[()] = total
+
+
 def gaussian_sum(x, m, s, out):
     total, factor = x.dtype.type(0), -x.dtype.type(1) / s
     for i in prange(x.size):
@@ -402,8 +409,8 @@ FRESH: dict[str, Callable[..., Any]] = {"add_one": add_one_fresh, "five_scalars"
 LOOPS: dict[str, Callable[..., Any]] = {
     f.__name__: f for f in (
         add_one, five_scalars, textbook_step, plus_one, scaled_sum, square_of_sum, tenth_power, sigmoid, gelu,
-        gaussian_sum, logsumexp, column_moments, cross_entropy, layer_norm, logistic, tanh_mlp, relu_mlp, chain,
-        product,
+        sum_of_squares, gaussian_sum, logsumexp, column_moments, cross_entropy, layer_norm, logistic, tanh_mlp,
+        relu_mlp, chain, product,
     )
 }  # fmt: skip
 SCRATCH: dict[str, Callable[[Workload], list[np.ndarray]]] = {

@@ -102,6 +102,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tenth_power": lambda a, b: (2 * a + b**10,),
     "sigmoid": lambda x: (torch.sigmoid(x),),
     "gelu": gelu,
+    "sum_of_squares": lambda x: (torch.square(x).sum(),),
     "gaussian_sum": lambda x, m, s: (torch.exp(-((x - m) ** 2) / s).sum(),),
     "logsumexp": lambda x: (torch.logsumexp(x, dim=1),),
     "column_moments": column_moments,
@@ -242,6 +243,7 @@ INTO: dict[str, Callable[..., None]] = {
     "gelu": gelu_into,
 }
 EAGER: dict[str, Callable[..., Any]] = {
+    "sum_of_squares": lambda x: (torch.dot(x, x),),
     "gaussian_sum": gaussian_sum,
     "cross_entropy": cross_entropy_eager,
     "chain": chain_eager,
