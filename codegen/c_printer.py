@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from textwrap import wrap
 
-from codegen import ir, streams, tails, threads
+from codegen import ir, rows, streams, threads
 from codegen.c_expressions import comment, expression, inside, is_nonzero, spelled_as, string, truncates
 from codegen.dtypes import c_type, itemsize
 from codegen.operations import (
@@ -101,7 +101,7 @@ def print_program(program: ir.Program) -> str:
         *([threads.DECLARATIONS] if threaded else []),
         *([streams.DECLARATIONS] if streamed else []),
         *([streams.AHEAD] if any(isinstance(s, ir.Ahead) for b in bodies for s in statements(b)) else []),
-        *([tails.DECLARATIONS] if any(map(_has_tails, program.kernels)) else []),
+        *rows.declarations(program.kernels),
         *_helpers(bodies),
         *routines(called, program.name),
         *(_kernel(kernel) for kernel in program.kernels),
@@ -191,22 +191,24 @@ def _loop(loop: ir.For, depth: int) -> Iterator[str]:
     clauses = ["omp simd", *([f"simdlen({loop.lanes})"] if loop.lanes else [])]
     clauses += [f"reduction({operator}:{v.name})" for operator, v in loop.sums]
     by = f"++{i}" if loop.step == 1 else f"{i} += {loop.step}"
-    if loop.tail:
-        ends = f"{inside(loop.start, COMMA + 1)}, {inside(loop.extent, COMMA + 1)}"
-        yield from _clauses(f"SG_ROW({loop.tail}, {i}, {ends}, ", clauses, ", {", pad)
+    if loop.vectors is not None:
+        head = f"SG_ROW_{len(loop.sums)}({'SG_IDLE' if loop.vectors.idle else 'SG_ONE_BY_ONE'}, "
+        ends = [str(loop.vectors.lanes), i, inside(loop.start, COMMA + 1), inside(loop.extent, COMMA + 1)]
+        ends += [f"{rows.WORDS[operator]}, {c_type(v.dtype).name}, {v.name}" for operator, v in loop.sums]
+        yield from _broken(head, ", ".join(ends), ", {", pad)
     else:
         if loop.simd:
-            yield from _clauses("SG_LANES(", clauses, ")", pad)
+            yield from _broken("SG_LANES(", " ".join(clauses), ")", pad)
         yield f"{pad}for (int64_t {i} = {expression(loop.start)}; {i} < {inside(loop.extent, ADDITION)}; {by}) {{"
     yield from _lines(loop.body, depth + 1)
-    yield f"{pad}}})" if loop.tail else f"{pad}}}"
+    yield f"{pad}}})" if loop.vectors is not None else f"{pad}}}"
 
 
-def _clauses(before: str, clauses: Sequence[str], after: str, pad: str) -> Iterator[str]:
-    """The clauses of a vector loop, on as many lines as they need."""
+def _broken(head: str, text: str, end: str, pad: str) -> Iterator[str]:
+    """Text on as many lines as it needs, aligned behind its head."""
     yield from wrap(
-        f"{before}{' '.join(clauses)}{after}", 120, initial_indent=pad, subsequent_indent=pad + " " * len(before),
-        break_long_words=False, break_on_hyphens=False,
+        f"{head}{text}{end}", 120, initial_indent=pad, subsequent_indent=pad + " " * len(head), break_long_words=False,
+        break_on_hyphens=False,
     )  # fmt: skip
 
 
@@ -302,7 +304,7 @@ def _kernel(kernel: ir.Kernel) -> str:
     head = "\n".join(_wrapped(f"SG_KERNEL void {kernel.name}(", params or ["void"], ")"))
     note = [comment(kernel.comment)] if kernel.comment else []
     hints = ["SG_PLAIN"] if any(isinstance(s, ir.InBlocks) for s in kernel.body) else []
-    hints += ["SG_WITH_TAILS"] if _has_tails(kernel) else []
+    hints += ["SG_BY_VECTORS"] if any(isinstance(s, ir.For) and s.vectors for s in statements(kernel.body)) else []
     back = [OWN_LINES] if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)) else []
     last = [f"{INDENT}sg_streamed();"] if _is_streamed(kernel) else []
     return "\n".join([*note, *hints, head, "{", *_lines(kernel.body), *last, *back, "}"])
@@ -310,10 +312,6 @@ def _kernel(kernel: ir.Kernel) -> str:
 
 def _is_streamed(kernel: ir.Kernel) -> bool:
     return any(isinstance(s, ir.Runs) and s.streamed is not None for s in statements(kernel.body))
-
-
-def _has_tails(kernel: ir.Kernel) -> bool:
-    return any(isinstance(s, ir.For) and s.tail for s in statements(kernel.body))
 
 
 def _plan(program: ir.Program) -> str:

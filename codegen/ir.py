@@ -159,8 +159,8 @@ class For(Stmt):
 
     `sums` names the mutable locals that the lanes may accumulate apart and combine at the end: (operator, variable);
     `lanes` is how many there should be, where that is not left to the C compiler. With a `step` the index grows by so
-    much. `jammable` promises that rows only add to what others add to, where that does not show: see jam.py. With a
-    `tail`, what is left over after vectors of so many lanes is one more, with idle lanes: see tails.py.
+    much. `jammable` promises that rows only add to what others add to, where that does not show: see jam.py.
+    `vectors` says more of how it runs, where the compiler would do it badly.
     """
 
     index: Var
@@ -172,7 +172,15 @@ class For(Stmt):
     step: int = 1
     jammable: bool = False
     lanes: int = 0
-    tail: int = 0
+    vectors: Vectors | None = None
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A loop in vectors of so many `lanes`, see rows.py; `idle`: in one at the end, some may have nothing to do."""
+
+    lanes: int
+    idle: bool
 
 
 @dataclass(frozen=True)

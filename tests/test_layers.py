@@ -28,7 +28,7 @@ codegen/narrow
 codegen/threads
 codegen/streams
 codegen/ahead
-codegen/tails
+codegen/rows
 codegen/runtime
 codegen/verify
 codegen/c_expressions

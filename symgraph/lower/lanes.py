@@ -77,11 +77,12 @@ def _asked(vector: ir.For | ir.Runs, read_once: Mapping[str, ir.Expr]) -> ir.For
     """
     runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
     loop = runs.loop
+    is_one_run = isinstance(loop.extent, ir.Literal) and loop.extent.value <= runs.length
     load, *others = dict.fromkeys(e for e in expressions([loop]) if isinstance(e, ir.Load)) or [None]
-    if load is None or others or is_costly(loop) or not is_in_order(load.offset, loop.index):
+    if load is None or others or is_one_run or is_costly(loop) or not is_in_order(load.offset, loop.index):
         return vector
     count = read_once.get(load.buffer.name)
-    if count is None or _is_less(count, load.buffer, LARGE) or _is_less(loop.extent, load.buffer, LINE):
+    if count is None or _is_less(count, load.buffer, LARGE):
         return vector
     bytes = multiply(count, ir.index(itemsize(load.buffer.dtype)))
     early: ir.Stmt = of_run(load, loop, FAR)

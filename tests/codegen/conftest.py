@@ -19,11 +19,11 @@ from codegen.verify import verify
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """`run(program, arrays, given, blas="best")` gives the number that the program returns.
+    """`run(program, arrays, given, blas="best", before="")` gives the number that the program returns.
 
     Arrays are written in place; the workspace has 4096 bytes. With `blas` a program that uses one gets the best of
     this machine, our "own", or an "other", which is a copy of the OpenBLAS found; or that given. With None, it gets
-    none.
+    none. `before` is C that stands before its own.
     """
     folder = tmp_path_factory.mktemp("programs")
     try:
@@ -45,11 +45,11 @@ def run(tmp_path_factory):
         known = private_blas._Known(found.path, (), 0, 0)
         return private_blas._copied(found, known, cache.directory / "blas-other.json", cache)
 
-    def run(program, arrays, given=(), blas="best"):
+    def run(program, arrays, given=(), blas="best", before=""):
         verify(program)
         given_blas = blas if isinstance(blas, Blas) else library(blas) if blas and program.uses_blas else None
         module = load(
-            print_program(program), name=program.name, uses_blas=given_blas is not None, toolchain=toolchain,
+            before + print_program(program), name=program.name, uses_blas=given_blas is not None, toolchain=toolchain,
             cache=cache, blas=given_blas,
         )  # fmt: skip
         ffi = module.ffi

@@ -92,32 +92,74 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
-/* BODY for INDEX = FROM ... TO-1, which may run side by side in vector lanes. What is left over after whole vectors of
-   LANES is one more, with idle lanes, where the machine has such. gcc then has two copies of a body to find registers
-   for, and finds them if it is told to look at every loop by itself. */
-#if defined(SG_SIMD) && defined(__AVX512F__) && !defined(__clang__)
-#define SG_WITH_TAILS __attribute__((optimize("ira-region=all")))
-#define SG_ROW(lanes, index, from, to, clauses, ...)                    \
-    {                                                                   \
-        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes)); \
-        const int32_t sg_left = (int32_t)((to) - sg_whole);             \
-        SG_LANES(clauses)                                               \
-        for (int64_t index = from; index < sg_whole; ++index)           \
-            __VA_ARGS__                                                 \
-        if (sg_left > 0) {                                              \
-            SG_LANES(clauses)                                           \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane)       \
-                if (sg_lane < sg_left) {                                \
-                    const int64_t index = sg_whole + sg_lane;           \
-                    __VA_ARGS__                                         \
-                }                                                       \
-        }                                                               \
+/* Loops in vectors of LANES. With SG_IDLE, what is left over at the end is one more, with idle lanes, where the machine
+   has such, and not done one by one. gcc then has two copies of a body to find registers for, and finds them if it is
+   told to look at every loop by itself. */
+#if defined(SG_SIMD) && defined(__GNUC__) && !defined(__clang__)
+#define SG_VECTORS
+#define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
+#else
+#define SG_BY_VECTORS
+#endif
+#if defined(__AVX512F__)
+enum { SG_ONE_BY_ONE, SG_IDLE };
+#else
+enum { SG_ONE_BY_ONE, SG_IDLE = SG_ONE_BY_ONE };
+#endif
+#define SG_ALL_LANES(clauses) SG_LANES(clauses)
+#define SG_START_add(x) 0
+#define SG_add(a, b) ((a) + (b))
+#define SG_SIGN_add +
+#define SG_START_smallest(x) _Generic(x, float: INFINITY, double: INFINITY, int32_t: INT32_MAX, int64_t: INT64_MAX, \
+                                      uint32_t: UINT32_MAX, default: UINT64_MAX)
+#define SG_smallest(a, b) ((b) < (a) ? (b) : (a))
+#define SG_SIGN_smallest min
+
+/* Combines the elements of an array with a value: in pairs, and pairs of pairs. */
+#define SG_JOIN(how, value, array, lanes)                                                \
+    for (int sg_lane = 0; lanes == 16 && sg_lane < 8; ++sg_lane)                         \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + lanes / 2]);                \
+    for (int sg_lane = 0; sg_lane < 4; ++sg_lane)                                        \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + 4]);                        \
+    array[0] = how(how(array[0], array[2]), how(array[1], array[3]));                    \
+    value = how(value, array[0]);
+
+/* BODY for INDEX = FROM ... TO-1. Each lane has an x of its own, until the end. */
+#ifdef SG_VECTORS
+#define SG_ROW_1(end, lanes, index, from, to, how_1, type_1, x_1, ...)                             \
+    {                                                                                              \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                            \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                        \
+        type_1 sg_x_1[lanes];                                                                      \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                             \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                const int64_t index = sg_at + sg_lane;                                             \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                __VA_ARGS__                                                                        \
+                sg_x_1[sg_lane] = x_1;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (end && sg_left > 0) {                                                                  \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                if (sg_lane < sg_left) {                                                           \
+                    const int64_t index = sg_whole + sg_lane;                                      \
+                    __VA_ARGS__                                                                    \
+                }                                                                                  \
+                sg_x_1[sg_lane] = x_1;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                    \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                            \
+            __VA_ARGS__                                                                            \
     }
 #else
-#define SG_WITH_TAILS
-#define SG_ROW(lanes, index, from, to, clauses, ...)  \
-    SG_LANES(clauses)                                 \
-    for (int64_t index = from; index < (to); ++index) \
+#define SG_ROW_1(end, lanes, index, from, to, how_1, type_1, x_1, ...) \
+    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1))            \
+    for (int64_t index = from; index < (to); ++index)                  \
         __VA_ARGS__
 #endif
 
@@ -128,6 +170,7 @@ static inline uint32_t sg_minimum_u32(uint32_t a, uint32_t b)
 
 /* all((picks >= -50) & (picks < 50)) : bool ()    test_golden.py:76
    4*picks_0 + 2 operations; 8*picks_0 bytes read, 1 written */
+SG_BY_VECTORS
 SG_KERNEL void compute(const int64_t *restrict picks, uint32_t *restrict best_of_block, int64_t picks_0,
                        int64_t first, int64_t last)
 {
@@ -137,11 +180,10 @@ SG_KERNEL void compute(const int64_t *restrict picks, uint32_t *restrict best_of
         if (picks_0 * 8 >= 8388608) {
             sg_ahead(picks + run, 16384, (end - run) * 8);
         }
-        SG_LANES(omp simd reduction(min:best))
-        for (int64_t i = run; i < end; ++i) {
+        SG_ROW_1(SG_IDLE, 16, i, run, end, smallest, uint32_t, best, {
             const int64_t picks_2 = picks[i];
             best = sg_minimum_u32(best, (uint32_t)((picks_2 >= -50) & (picks_2 < 50)));
-        }
+        })
     }
     best_of_block[0] = best;
 }
@@ -186,14 +228,14 @@ SG_KERNEL void compute_2_in_blocks(const double *restrict step, double *restrict
 
 /* sum(table[picks], axis=1) : float64 (picks_0,)    test_golden.py:76
    4*picks_0 operations; 8*picks_0 + 32 bytes read, 8*picks_0 written */
-SG_WITH_TAILS
+SG_BY_VECTORS
 SG_KERNEL void compute_3(const int64_t *restrict picks, const double *restrict table, double *restrict output_0,
                          int64_t first, int64_t last)
 {
     for (int64_t i = first; i < last; ++i) {
         const int64_t picks_2 = picks[i];
         double total = 0.0;
-        SG_ROW(8, j, 0, 4, omp simd reduction(+:total), {
+        SG_ROW_1(SG_IDLE, 8, j, 0, 4, add, double, total, {
             total += table[(picks_2 < 0 ? picks_2 + 50 : picks_2) * 4 + j];
         })
         output_0[i] = total;

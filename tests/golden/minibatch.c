@@ -95,6 +95,80 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
+/* Loops in vectors of LANES. With SG_IDLE, what is left over at the end is one more, with idle lanes, where the machine
+   has such, and not done one by one. gcc then has two copies of a body to find registers for, and finds them if it is
+   told to look at every loop by itself. */
+#if defined(SG_SIMD) && defined(__GNUC__) && !defined(__clang__)
+#define SG_VECTORS
+#define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
+#else
+#define SG_BY_VECTORS
+#endif
+#if defined(__AVX512F__)
+enum { SG_ONE_BY_ONE, SG_IDLE };
+#else
+enum { SG_ONE_BY_ONE, SG_IDLE = SG_ONE_BY_ONE };
+#endif
+#define SG_ALL_LANES(clauses) SG_LANES(clauses)
+#define SG_START_add(x) 0
+#define SG_add(a, b) ((a) + (b))
+#define SG_SIGN_add +
+
+/* Combines the elements of an array with a value: in pairs, and pairs of pairs. */
+#define SG_JOIN(how, value, array, lanes)                                                \
+    for (int sg_lane = 0; lanes == 16 && sg_lane < 8; ++sg_lane)                         \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + lanes / 2]);                \
+    for (int sg_lane = 0; sg_lane < 4; ++sg_lane)                                        \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + 4]);                        \
+    array[0] = how(how(array[0], array[2]), how(array[1], array[3]));                    \
+    value = how(value, array[0]);
+
+/* BODY for INDEX = FROM ... TO-1. Each lane has 2 such x of its own. */
+#ifdef SG_VECTORS
+#define SG_ROW_2(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)         \
+    {                                                                                              \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                            \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                        \
+        type_1 sg_x_1[lanes];                                                                      \
+        type_2 sg_x_2[lanes];                                                                      \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_2[sg_lane] = SG_START_##how_2(x_2); \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                             \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                const int64_t index = sg_at + sg_lane;                                             \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                type_2 x_2 = sg_x_2[sg_lane];                                                      \
+                __VA_ARGS__                                                                        \
+                sg_x_1[sg_lane] = x_1;                                                             \
+                sg_x_2[sg_lane] = x_2;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (end && sg_left > 0) {                                                                  \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                type_2 x_2 = sg_x_2[sg_lane];                                                      \
+                if (sg_lane < sg_left) {                                                           \
+                    const int64_t index = sg_whole + sg_lane;                                      \
+                    __VA_ARGS__                                                                    \
+                }                                                                                  \
+                sg_x_1[sg_lane] = x_1;                                                             \
+                sg_x_2[sg_lane] = x_2;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                    \
+        SG_JOIN(SG_##how_2, x_2, sg_x_2, lanes)                                                    \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                            \
+            __VA_ARGS__                                                                            \
+    }
+#else
+#define SG_ROW_2(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)   \
+    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1) reduction(SG_SIGN_##how_2 : x_2)) \
+    for (int64_t index = from; index < (to); ++index)                                        \
+        __VA_ARGS__
+#endif
+
 static inline int64_t sg_minimum_i64(int64_t a, int64_t b)
 {
     return a > b ? b : a;
@@ -303,6 +377,7 @@ SG_KERNEL void compute(const double *restrict w, double *restrict t_2)
    -1 / float64(...) * targets[...:... + ...] + sigmoid(score) / float64(...) : float64 (n_3,)    test_golden.py:48
    bias <- bias - grad_bias * 0.5 : float64 ()    test_golden.py:49
    16*n_3 + 6 operations; 16*n_3 + 16 bytes read, 8*n_3 + 16 written */
+SG_BY_VECTORS
 SG_KERNEL void compute_loss_update_bias(double *restrict t, double *restrict bias, const double *restrict targets,
                                         double *restrict total_of_block, double *restrict grad_bias_of_block,
                                         int64_t first, int64_t last, int64_t n_3)
@@ -314,8 +389,7 @@ SG_KERNEL void compute_loss_update_bias(double *restrict t, double *restrict bia
         const int64_t end = last - run < 512 ? last : run + 512;
         sg_ahead(t + run, 8192, (end - run) * 8);
         sg_ahead(targets + run, 8192, (end - run) * 8);
-        SG_LANES(omp simd reduction(+:total) reduction(+:grad_bias))
-        for (int64_t i = run; i < end; ++i) {
+        SG_ROW_2(SG_IDLE, 8, i, run, end, add, double, total, add, double, grad_bias, {
             const double t_3 = t[i];
             const double score = t_3 + bias_2;
             const double targets_2 = targets[i];
@@ -323,7 +397,7 @@ SG_KERNEL void compute_loss_update_bias(double *restrict t, double *restrict bia
             total += sg_maximum_f64(score, 0.0) + sg_log1p_f64(sg_exp_f64(-fabs(score))) - targets_2 * score;
             t[i] = t_13;
             grad_bias += t_13;
-        }
+        })
     }
     total_of_block[0] = total;
     grad_bias_of_block[0] = grad_bias;

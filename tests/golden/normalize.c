@@ -147,32 +147,129 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
-/* BODY for INDEX = FROM ... TO-1, which may run side by side in vector lanes. What is left over after whole vectors of
-   LANES is one more, with idle lanes, where the machine has such. gcc then has two copies of a body to find registers
-   for, and finds them if it is told to look at every loop by itself. */
-#if defined(SG_SIMD) && defined(__AVX512F__) && !defined(__clang__)
-#define SG_WITH_TAILS __attribute__((optimize("ira-region=all")))
-#define SG_ROW(lanes, index, from, to, clauses, ...)                    \
-    {                                                                   \
-        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes)); \
-        const int32_t sg_left = (int32_t)((to) - sg_whole);             \
-        SG_LANES(clauses)                                               \
-        for (int64_t index = from; index < sg_whole; ++index)           \
-            __VA_ARGS__                                                 \
-        if (sg_left > 0) {                                              \
-            SG_LANES(clauses)                                           \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane)       \
-                if (sg_lane < sg_left) {                                \
-                    const int64_t index = sg_whole + sg_lane;           \
-                    __VA_ARGS__                                         \
-                }                                                       \
-        }                                                               \
+/* Loops in vectors of LANES. With SG_IDLE, what is left over at the end is one more, with idle lanes, where the machine
+   has such, and not done one by one. gcc then has two copies of a body to find registers for, and finds them if it is
+   told to look at every loop by itself. */
+#if defined(SG_SIMD) && defined(__GNUC__) && !defined(__clang__)
+#define SG_VECTORS
+#define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
+#else
+#define SG_BY_VECTORS
+#endif
+#if defined(__AVX512F__)
+enum { SG_ONE_BY_ONE, SG_IDLE };
+#else
+enum { SG_ONE_BY_ONE, SG_IDLE = SG_ONE_BY_ONE };
+#endif
+#define SG_ALL_LANES(clauses) SG_LANES(clauses)
+#define SG_START_add(x) 0
+#define SG_add(a, b) ((a) + (b))
+#define SG_SIGN_add +
+#define SG_START_largest(x) _Generic(x, float: -INFINITY, double: -INFINITY, int32_t: INT32_MIN, int64_t: INT64_MIN, default: 0)
+#define SG_largest(a, b) ((a) < (b) ? (b) : (a))
+#define SG_SIGN_largest max
+#define SG_START_or(x) 0
+#define SG_or(a, b) ((a) | (b))
+#define SG_SIGN_or |
+
+/* Combines the elements of an array with a value: in pairs, and pairs of pairs. */
+#define SG_JOIN(how, value, array, lanes)                                                \
+    for (int sg_lane = 0; lanes == 16 && sg_lane < 8; ++sg_lane)                         \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + lanes / 2]);                \
+    for (int sg_lane = 0; sg_lane < 4; ++sg_lane)                                        \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + 4]);                        \
+    array[0] = how(how(array[0], array[2]), how(array[1], array[3]));                    \
+    value = how(value, array[0]);
+
+/* BODY for INDEX = FROM ... TO-1. Each lane has an x of its own, until the end. */
+#ifdef SG_VECTORS
+#define SG_ROW_1(end, lanes, index, from, to, how_1, type_1, x_1, ...)                             \
+    {                                                                                              \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                            \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                        \
+        type_1 sg_x_1[lanes];                                                                      \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                             \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                const int64_t index = sg_at + sg_lane;                                             \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                __VA_ARGS__                                                                        \
+                sg_x_1[sg_lane] = x_1;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (end && sg_left > 0) {                                                                  \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                if (sg_lane < sg_left) {                                                           \
+                    const int64_t index = sg_whole + sg_lane;                                      \
+                    __VA_ARGS__                                                                    \
+                }                                                                                  \
+                sg_x_1[sg_lane] = x_1;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                    \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                            \
+            __VA_ARGS__                                                                            \
     }
 #else
-#define SG_WITH_TAILS
-#define SG_ROW(lanes, index, from, to, clauses, ...)  \
-    SG_LANES(clauses)                                 \
-    for (int64_t index = from; index < (to); ++index) \
+#define SG_ROW_1(end, lanes, index, from, to, how_1, type_1, x_1, ...) \
+    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1))            \
+    for (int64_t index = from; index < (to); ++index)                  \
+        __VA_ARGS__
+#endif
+
+/* BODY for INDEX = FROM ... TO-1. Each lane has 3 such x of its own. */
+#ifdef SG_VECTORS
+#define SG_ROW_3(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, how_3, type_3, x_3, ...) \
+    {                                                                                                          \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                                        \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                                    \
+        type_1 sg_x_1[lanes];                                                                                  \
+        type_2 sg_x_2[lanes];                                                                                  \
+        type_3 sg_x_3[lanes];                                                                                  \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1);             \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_2[sg_lane] = SG_START_##how_2(x_2);             \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_3[sg_lane] = SG_START_##how_3(x_3);             \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                                         \
+            SG_LANES(omp simd)                                                                                 \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                            \
+                const int64_t index = sg_at + sg_lane;                                                         \
+                type_1 x_1 = sg_x_1[sg_lane];                                                                  \
+                type_2 x_2 = sg_x_2[sg_lane];                                                                  \
+                type_3 x_3 = sg_x_3[sg_lane];                                                                  \
+                __VA_ARGS__                                                                                    \
+                sg_x_1[sg_lane] = x_1;                                                                         \
+                sg_x_2[sg_lane] = x_2;                                                                         \
+                sg_x_3[sg_lane] = x_3;                                                                         \
+            }                                                                                                  \
+        }                                                                                                      \
+        if (end && sg_left > 0) {                                                                              \
+            SG_LANES(omp simd)                                                                                 \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                            \
+                type_1 x_1 = sg_x_1[sg_lane];                                                                  \
+                type_2 x_2 = sg_x_2[sg_lane];                                                                  \
+                type_3 x_3 = sg_x_3[sg_lane];                                                                  \
+                if (sg_lane < sg_left) {                                                                       \
+                    const int64_t index = sg_whole + sg_lane;                                                  \
+                    __VA_ARGS__                                                                                \
+                }                                                                                              \
+                sg_x_1[sg_lane] = x_1;                                                                         \
+                sg_x_2[sg_lane] = x_2;                                                                         \
+                sg_x_3[sg_lane] = x_3;                                                                         \
+            }                                                                                                  \
+        }                                                                                                      \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                                \
+        SG_JOIN(SG_##how_2, x_2, sg_x_2, lanes)                                                                \
+        SG_JOIN(SG_##how_3, x_3, sg_x_3, lanes)                                                                \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                                        \
+            __VA_ARGS__                                                                                        \
+    }
+#else
+#define SG_ROW_3(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, how_3, type_3, x_3, ...)                \
+    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1) reduction(SG_SIGN_##how_2 : x_2) reduction(SG_SIGN_##how_3 : x_3)) \
+    for (int64_t index = from; index < (to); ++index)                                                                         \
         __VA_ARGS__
 #endif
 
@@ -191,7 +288,7 @@ static inline double sg_maximum_f64(double a, double b)
    sum((x - mean) / sqrt(variance + 1e-05), axis=0) : float64 (x_1,)    test_golden.py:68
    max(abs(x)) : float64 ()    test_golden.py:68
    12*x_0*x_1 + 4*x_0 + 3 operations; 8*x_0*x_1 + 8*x_1 bytes read, 8*x_0*x_1 + 8*x_1 + 8 written */
-SG_WITH_TAILS
+SG_BY_VECTORS
 SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict gain, double *restrict scaled,
                               double *restrict output_1_of_block, double *restrict best_of_block,
                               int64_t *restrict best_of_block_2, int64_t x_1, int64_t first, int64_t last,
@@ -205,7 +302,7 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
     int64_t nan_seen = 0;
     for (int64_t i = first; i < last; ++i) {
         double total = 0.0;
-        SG_ROW(8, j, 0, x_1, omp simd reduction(+:total) reduction(max:best) reduction(|:nan_seen), {
+        SG_ROW_3(SG_IDLE, 8, j, 0, x_1, add, double, total, largest, double, best, or, int64_t, nan_seen, {
             const double x_2 = x[i * x_1 + j];
             total += x_2;
             const double term = fabs(x_2);
@@ -217,7 +314,7 @@ SG_KERNEL void compute_scaled(const double *restrict x, const double *restrict g
         for (int64_t run = 0; run < x_1; run += 512) {
             const int64_t end = x_1 - run < 512 ? x_1 : run + 512;
             sg_ahead(x + i * x_1 + run, 8192, (end - run) * 8);
-            SG_ROW(8, j, run, end, omp simd reduction(+:total_2), {
+            SG_ROW_1(SG_IDLE, 8, j, run, end, add, double, total_2, {
                 const double x_2 = x[i * x_1 + j];
                 const double t_2 = x_2 - mean;
                 total_2 += t_2 * t_2;

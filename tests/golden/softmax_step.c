@@ -105,32 +105,126 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
-/* BODY for INDEX = FROM ... TO-1, which may run side by side in vector lanes. What is left over after whole vectors of
-   LANES is one more, with idle lanes, where the machine has such. gcc then has two copies of a body to find registers
-   for, and finds them if it is told to look at every loop by itself. */
-#if defined(SG_SIMD) && defined(__AVX512F__) && !defined(__clang__)
-#define SG_WITH_TAILS __attribute__((optimize("ira-region=all")))
-#define SG_ROW(lanes, index, from, to, clauses, ...)                    \
-    {                                                                   \
-        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes)); \
-        const int32_t sg_left = (int32_t)((to) - sg_whole);             \
-        SG_LANES(clauses)                                               \
-        for (int64_t index = from; index < sg_whole; ++index)           \
-            __VA_ARGS__                                                 \
-        if (sg_left > 0) {                                              \
-            SG_LANES(clauses)                                           \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane)       \
-                if (sg_lane < sg_left) {                                \
-                    const int64_t index = sg_whole + sg_lane;           \
-                    __VA_ARGS__                                         \
-                }                                                       \
-        }                                                               \
+/* Loops in vectors of LANES. With SG_IDLE, what is left over at the end is one more, with idle lanes, where the machine
+   has such, and not done one by one. gcc then has two copies of a body to find registers for, and finds them if it is
+   told to look at every loop by itself. */
+#if defined(SG_SIMD) && defined(__GNUC__) && !defined(__clang__)
+#define SG_VECTORS
+#define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
+#else
+#define SG_BY_VECTORS
+#endif
+#if defined(__AVX512F__)
+enum { SG_ONE_BY_ONE, SG_IDLE };
+#else
+enum { SG_ONE_BY_ONE, SG_IDLE = SG_ONE_BY_ONE };
+#endif
+#define SG_ALL_LANES(clauses) SG_LANES(clauses)
+#define SG_START_add(x) 0
+#define SG_add(a, b) ((a) + (b))
+#define SG_SIGN_add +
+#define SG_START_largest(x) _Generic(x, float: -INFINITY, double: -INFINITY, int32_t: INT32_MIN, int64_t: INT64_MIN, default: 0)
+#define SG_largest(a, b) ((a) < (b) ? (b) : (a))
+#define SG_SIGN_largest max
+#define SG_START_or(x) 0
+#define SG_or(a, b) ((a) | (b))
+#define SG_SIGN_or |
+#define SG_START_smallest(x) _Generic(x, float: INFINITY, double: INFINITY, int32_t: INT32_MAX, int64_t: INT64_MAX, \
+                                      uint32_t: UINT32_MAX, default: UINT64_MAX)
+#define SG_smallest(a, b) ((b) < (a) ? (b) : (a))
+#define SG_SIGN_smallest min
+
+/* Combines the elements of an array with a value: in pairs, and pairs of pairs. */
+#define SG_JOIN(how, value, array, lanes)                                                \
+    for (int sg_lane = 0; lanes == 16 && sg_lane < 8; ++sg_lane)                         \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + lanes / 2]);                \
+    for (int sg_lane = 0; sg_lane < 4; ++sg_lane)                                        \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + 4]);                        \
+    array[0] = how(how(array[0], array[2]), how(array[1], array[3]));                    \
+    value = how(value, array[0]);
+
+/* BODY for INDEX = FROM ... TO-1. Each lane has an x of its own, until the end. */
+#ifdef SG_VECTORS
+#define SG_ROW_1(end, lanes, index, from, to, how_1, type_1, x_1, ...)                             \
+    {                                                                                              \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                            \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                        \
+        type_1 sg_x_1[lanes];                                                                      \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                             \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                const int64_t index = sg_at + sg_lane;                                             \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                __VA_ARGS__                                                                        \
+                sg_x_1[sg_lane] = x_1;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (end && sg_left > 0) {                                                                  \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                if (sg_lane < sg_left) {                                                           \
+                    const int64_t index = sg_whole + sg_lane;                                      \
+                    __VA_ARGS__                                                                    \
+                }                                                                                  \
+                sg_x_1[sg_lane] = x_1;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                    \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                            \
+            __VA_ARGS__                                                                            \
     }
 #else
-#define SG_WITH_TAILS
-#define SG_ROW(lanes, index, from, to, clauses, ...)  \
-    SG_LANES(clauses)                                 \
-    for (int64_t index = from; index < (to); ++index) \
+#define SG_ROW_1(end, lanes, index, from, to, how_1, type_1, x_1, ...) \
+    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1))            \
+    for (int64_t index = from; index < (to); ++index)                  \
+        __VA_ARGS__
+#endif
+
+/* BODY for INDEX = FROM ... TO-1. Each lane has 2 such x of its own. */
+#ifdef SG_VECTORS
+#define SG_ROW_2(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)         \
+    {                                                                                              \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                            \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                        \
+        type_1 sg_x_1[lanes];                                                                      \
+        type_2 sg_x_2[lanes];                                                                      \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_2[sg_lane] = SG_START_##how_2(x_2); \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                             \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                const int64_t index = sg_at + sg_lane;                                             \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                type_2 x_2 = sg_x_2[sg_lane];                                                      \
+                __VA_ARGS__                                                                        \
+                sg_x_1[sg_lane] = x_1;                                                             \
+                sg_x_2[sg_lane] = x_2;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        if (end && sg_left > 0) {                                                                  \
+            SG_LANES(omp simd)                                                                     \
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                      \
+                type_2 x_2 = sg_x_2[sg_lane];                                                      \
+                if (sg_lane < sg_left) {                                                           \
+                    const int64_t index = sg_whole + sg_lane;                                      \
+                    __VA_ARGS__                                                                    \
+                }                                                                                  \
+                sg_x_1[sg_lane] = x_1;                                                             \
+                sg_x_2[sg_lane] = x_2;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                    \
+        SG_JOIN(SG_##how_2, x_2, sg_x_2, lanes)                                                    \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                            \
+            __VA_ARGS__                                                                            \
+    }
+#else
+#define SG_ROW_2(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)   \
+    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1) reduction(SG_SIGN_##how_2 : x_2)) \
+    for (int64_t index = from; index < (to); ++index)                                        \
         __VA_ARGS__
 #endif
 
@@ -355,6 +449,7 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
 
 /* all((labels >= -10) & (labels < 10)) : bool ()    test_golden.py:34
    4*x_0 + 1 operations; 8*x_0 bytes read, 1 written */
+SG_BY_VECTORS
 SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int64_t x_0)
 {
     uint32_t best = 4294967295U;
@@ -363,11 +458,10 @@ SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int6
         if (x_0 * 8 >= 8388608) {
             sg_ahead(labels + run, 16384, (end - run) * 8);
         }
-        SG_LANES(omp simd reduction(min:best))
-        for (int64_t i = run; i < end; ++i) {
+        SG_ROW_1(SG_IDLE, 16, i, run, end, smallest, uint32_t, best, {
             const int64_t labels_2 = labels[i];
             best = sg_minimum_u32(best, (uint32_t)((labels_2 >= -10) & (labels_2 < 10)));
-        }
+        })
     }
     t[0] = best != 0;
 }
@@ -377,7 +471,7 @@ SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int6
    switch(switch(..., ..., ...) == arange(10), -1 / ..., 0) - p * (-1 / ...) : float32 (x_0, 10)    test_golden.py:33
    grad_b = sum(switch(switch(..., ..., ...) == ..., -1 / ..., 0) - p * (-1 / ...), axis=0) : float32 (10,)    test_golden.py:33
    219*x_0 + 3 operations; 12*x_0 + 4 bytes read, 48*x_0 + 44 written */
-SG_WITH_TAILS
+SG_BY_VECTORS
 SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *restrict t_3, const float *restrict b,
                                    int64_t *restrict output_1, float *restrict t_2, float *restrict grad_b_of_block,
                                    double *restrict total_2_of_block, int64_t first, int64_t last, int64_t x_0)
@@ -392,7 +486,7 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
         const int64_t t_23 = labels_2 < 0 ? labels_2 + 10 : labels_2;
         float best = -INFINITY;
         int32_t nan_seen = 0;
-        SG_ROW(16, j, 0, 10, omp simd reduction(max:best) reduction(|:nan_seen), {
+        SG_ROW_2(SG_IDLE, 16, j, 0, 10, largest, float, best, or, int32_t, nan_seen, {
             const float t_9 = t_3[i * 10 + j] + b[j];
             const float term = t_9;
             best = best < term ? term : best;
@@ -401,7 +495,7 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
         best = nan_seen != 0 ? NAN : best;
         double total = 0.0;
         float part_2 = 0.0f;
-        SG_ROW(16, j, 0, 10, omp simd reduction(+:part_2), {
+        SG_ROW_1(SG_IDLE, 16, j, 0, 10, add, float, part_2, {
             const float t_9 = t_3[i * 10 + j] + b[j];
             const float t_13 = sg_exp_f32(t_9 - best);
             t_2[i * 10 + j] = t_13;

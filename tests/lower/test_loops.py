@@ -123,7 +123,7 @@ def test_argmax_is_the_first_of_equals():
 
 
 def test_sums_are_accumulated_where_lanes_may(lowered):
-    loop = next(s for s in kernel(lowered, [x], x.sum()).body if isinstance(s, ir.For))
+    loop = next(s for s in statements(kernel(lowered, [x], x.sum()).body) if isinstance(s, ir.For))
     ((operator, total),) = loop.sums
     assert operator == "+" and loop.body[-1].var == total
 
@@ -204,7 +204,19 @@ def test_the_second_pass_over_a_row_asks_ahead(lowered):
     assert ahead(kernel(lowered, [x], x - x.sum(axis=1, keepdims=True))) == ["x"]
     assert ahead(kernel(lowered, [x, v], (x * v - x.sum(axis=1, keepdims=True)) / v)) == ["x"]  # v stays in the cache
     assert ahead(kernel(lowered, [x], T.nnet.softmax(x))) == ["x"]  # once, of three passes
-    assert ahead(kernel(lowered, [x], x.sum(axis=1))) == []
+    assert ahead(kernel(lowered, [x], x + 1)) == []
+
+
+def test_what_is_only_added_up_is_asked_for_where_it_is_large(lowered):
+    """Not for several arrays, nor where another pass reads it, nor what is known to be small."""
+    for total in x.sum(axis=1), x.max(), T.sqr(x).sum():
+        (asks,) = [s for s in statements(kernel(lowered, [x], total).body) if isinstance(s, ir.If)]
+        assert asks.condition.name == "ge" and isinstance(asks.body[0], ir.Ahead)
+    small, large, rows = (T.TensorType("float64", shape)("known") for shape in ((1000,), (1 << 20,), (1 << 15, 32)))
+    assert [ahead(kernel(lowered, [known], known.sum())) for known in (small, large)] == [[], ["known"]]
+    assert ahead(kernel(lowered, [rows], rows.sum(axis=1))) == []  # one run a row
+    assert ahead(kernel(lowered, [x, y], (x * y).sum())) == []
+    assert ahead(kernel(lowered, [v], v.sum(), v * 2)) == []
 
 
 def test_what_a_later_step_reads_and_what_is_updated_stays_in_the_caches(lowered):

@@ -1,0 +1,172 @@
+"""Vector loops along rows: how what the lanes have comes together, and what becomes of the end.
+
+Rows are short and many. Compilers add the lanes of a sum up one after the other, sixteen additions that wait for each
+other; here they meet in pairs, and pairs of pairs. What a row has left over after whole vectors they do one by one, ten
+times of ten exponentials; here it is one more vector with idle lanes, where the machine has such. Of loops that are
+cheap and combine nothing they make shorter vectors, which do as well, and a loop over a whole array ends only once.
+Where rows add to the elements of another, no lane is left idle: the next row would wait for what such a vector has
+written, since the machine hands on whole stores only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from codegen import ir
+from codegen.ahead import is_costly
+from codegen.dtypes import itemsize
+from codegen.visit import expressions, statements, walk
+
+VECTOR = 64  # bytes: vectors that long can have idle lanes
+MOST = 4  # values that the lanes of a loop combine: each number has a form of SG_ROW
+WORDS = {"+": "add", "*": "multiply", "max": "largest", "min": "smallest", "&": "and", "|": "or"}
+
+
+def by_vectors(kernel: ir.Kernel) -> ir.Kernel:
+    """The kernel with the loops marked that run along rows, or in runs."""
+    return replace(kernel, body=_inside(kernel.body, False))
+
+
+def _inside(body: Iterable[ir.Stmt], repeated: bool) -> tuple[ir.Stmt, ...]:
+    return tuple(_marked(stmt, repeated) for stmt in body)
+
+
+def _marked(stmt: ir.Stmt, repeated: bool) -> ir.Stmt:
+    match stmt:
+        case ir.For(simd=False):
+            return replace(stmt, body=_inside(stmt.body, True))
+        case ir.For() if repeated:
+            return replace(stmt, vectors=_vectors(stmt))
+        case ir.Runs(loop) if repeated or loop.sums:
+            return replace(stmt, loop=replace(loop, vectors=_vectors(loop)))
+    return stmt
+
+
+def _vectors(loop: ir.For) -> ir.Vectors | None:
+    """How a loop had better run; None where that is left to the compiler."""
+    stored = [s for s in loop.body if isinstance(s, ir.Store)]
+    loaded = [e for e in expressions(loop.body) if isinstance(e, ir.Load)]
+    dtypes = {*(s.buffer.dtype for s in stored), *(e.dtype for e in loaded), *(var.dtype for _, var in loop.sums)}
+    sizes = set(map(itemsize, dtypes))
+    if loop.lanes or loop.step != 1 or not sizes or not sizes <= {4, 8}:
+        return None
+    if any(isinstance(s, ir.SourceLine) for s in loop.body):
+        return None
+    lanes = VECTOR // min(sizes)
+    idle = not any(ir.Load(s.buffer.dtype, s.buffer, s.offset) in walk(s.value) for s in stored)
+    match loop.start, loop.extent:
+        case ir.Literal(_, first), ir.Literal(_, last) if (last - first) % lanes == 0:
+            idle = False
+    return ir.Vectors(lanes, idle) if 0 < len(loop.sums) <= MOST or (idle and is_costly(loop)) else None
+
+
+def declarations(kernels: Iterable[ir.Kernel]) -> list[str]:
+    """The C that the marked loops of some kernels need."""
+    marked = [s for k in kernels for s in statements(k.body) if isinstance(s, ir.For) and s.vectors is not None]
+    words = sorted({WORDS[operator] for loop in marked for operator, _ in loop.sums})
+    parts = [_VECTORS + "".join(_WORDS[word] for word in words)] if marked else []
+    return [*parts, *([_JOIN] if words else []), *map(_row, sorted({len(loop.sums) for loop in marked}))]
+
+
+_VECTORS = """\
+/* Loops in vectors of LANES. With SG_IDLE, what is left over at the end is one more, with idle lanes, where the machine
+   has such, and not done one by one. gcc then has two copies of a body to find registers for, and finds them if it is
+   told to look at every loop by itself. */
+#if defined(SG_SIMD) && defined(__GNUC__) && !defined(__clang__)
+#define SG_VECTORS
+#define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
+#else
+#define SG_BY_VECTORS
+#endif
+#if defined(__AVX512F__)
+enum { SG_ONE_BY_ONE, SG_IDLE };
+#else
+enum { SG_ONE_BY_ONE, SG_IDLE = SG_ONE_BY_ONE };
+#endif
+#define SG_ALL_LANES(clauses) SG_LANES(clauses)"""
+
+# What a lane starts from, how two of them combine, and what OpenMP calls it.
+_LEAST = "_Generic(x, float: -INFINITY, double: -INFINITY, int32_t: INT32_MIN, int64_t: INT64_MIN, default: 0)"
+_MOST = (
+    "_Generic(x, float: INFINITY, double: INFINITY, int32_t: INT32_MAX, int64_t: INT64_MAX, \\\n"
+    "                                      uint32_t: UINT32_MAX, default: UINT64_MAX)"
+)
+_WORDS = {
+    word: f"\n#define SG_START_{word}(x) {start}\n#define SG_{word}(a, b) ({both})\n#define SG_SIGN_{word} {sign}"
+    for word, start, both, sign in (
+        ("add", "0", "(a) + (b)", "+"), ("multiply", "1", "(a) * (b)", "*"),
+        ("and", "-1", "(a) & (b)", "&"), ("or", "0", "(a) | (b)", "|"),
+        ("largest", _LEAST, "(a) < (b) ? (b) : (a)", "max"), ("smallest", _MOST, "(b) < (a) ? (b) : (a)", "min"),
+    )
+}  # fmt: skip
+
+_JOIN = """\
+/* Combines the elements of an array with a value: in pairs, and pairs of pairs. */
+#define SG_JOIN(how, value, array, lanes)                                                \\
+    for (int sg_lane = 0; lanes == 16 && sg_lane < 8; ++sg_lane)                         \\
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + lanes / 2]);                \\
+    for (int sg_lane = 0; sg_lane < 4; ++sg_lane)                                        \\
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + 4]);                        \\
+    array[0] = how(how(array[0], array[2]), how(array[1], array[3]));                    \\
+    value = how(value, array[0]);"""
+
+# Loops whose lanes combine some values; what has an @ is there once for each of them.
+_ROW = """\
+#define SG_ROW_COUNT(end, lanes, index, from, to, how_@, type_@, x_@, ...)
+    {
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));
+        const int32_t sg_left = (int32_t)((to) - sg_whole);
+        type_@ sg_x_@[lanes];
+        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_@[sg_lane] = SG_START_##how_@(x_@);
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {
+            SG_LANES(omp simd)
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {
+                const int64_t index = sg_at + sg_lane;
+                type_@ x_@ = sg_x_@[sg_lane];
+                __VA_ARGS__
+                sg_x_@[sg_lane] = x_@;
+            }
+        }
+        if (end && sg_left > 0) {
+            SG_LANES(omp simd)
+            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {
+                type_@ x_@ = sg_x_@[sg_lane];
+                if (sg_lane < sg_left) {
+                    const int64_t index = sg_whole + sg_lane;
+                    __VA_ARGS__
+                }
+                sg_x_@[sg_lane] = x_@;
+            }
+        }
+        SG_JOIN(SG_##how_@, x_@, sg_x_@, lanes)
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)
+            __VA_ARGS__
+    }"""
+
+_PLAIN_ROW = """\
+#define SG_ROW_COUNT(end, lanes, index, from, to, how_@, type_@, x_@, ...)
+    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_@ : x_@))
+    for (int64_t index = from; index < (to); ++index)
+        __VA_ARGS__"""
+
+_IN_LINES = re.compile(r"how_@, type_@, x_@, | reduction\(SG_SIGN_##how_@ : x_@\)")
+_LINES = re.compile(r"^.*@.*\n", re.MULTILINE)
+
+
+def _row(count: int) -> str:
+    """The macro for loops whose lanes combine so many values."""
+    of_each = {0: "", 1: " Each lane has an x of its own, until the end."}
+    what = of_each.get(count, f" Each lane has {count} such x of its own.")
+    head = f"/* BODY for INDEX = FROM ... TO-1.{what} */"
+    return "\n".join([head, "#ifdef SG_VECTORS", _form(_ROW, count), "#else", _form(_PLAIN_ROW, count), "#endif"])
+
+
+def _form(macro: str, count: int) -> str:
+    """A macro for so many values."""
+    def each(found: re.Match[str]) -> str:
+        return "".join(found[0].replace("@", str(k)) for k in range(1, count + 1))
+    *lines, last = _LINES.sub(each, _IN_LINES.sub(each, macro.replace("COUNT", str(count)))).split("\n")
+    width = max(map(len, lines))
+    return "\n".join([*(f"{line:{width}} \\" for line in lines), last])
