@@ -3,7 +3,8 @@
 The machine foresees reads that go on and on, but not all. A loop that costs much for each element computes for so long
 that it would ask for the next lines late. Where several loops pass over a row, the first finds in memory what the
 others find in the cache, and memory rests meanwhile: the second asks for a row to come. And rows that are taken
-several at once are short reads from several places.
+several at once are short reads from several places. What is only added up asks, too, where it is large; lowering knows
+that, and uses `of_run`.
 """
 
 from __future__ import annotations
@@ -59,10 +60,11 @@ def _asked(body: Sequence[ir.Stmt], outer: Outer) -> Iterator[ir.Stmt]:
 def _from_memory(loop: ir.For, outer: Outer) -> list[ir.Load]:
     """What a loop reads in order, but for rows that all rows read again: those stay in the cache."""
     loads = dict.fromkeys(e for e in expressions([loop]) if isinstance(e, ir.Load))
-    return [e for e in loads if is_in_order(e.offset, loop.index) and _moves(e.offset, outer)]
+    return [e for e in loads if is_in_order(e.offset, loop.index) and moves(e.offset, outer)]
 
 
-def _moves(offset: ir.Expr, outer: Outer) -> bool:
+def moves(offset: ir.Expr, outer: Outer) -> bool:
+    """Whether an offset within some loops is another in each of their iterations."""
     return not outer or not set(outer).isdisjoint(walk(offset))
 
 
@@ -70,7 +72,7 @@ def _may_ask(loop: ir.For, outer: Outer) -> bool:
     """Not for little, nor across rows; nor where several arrays are written, for whose lines the loop waits anyway."""
     if loop.lanes or ir.RUN in outer or (isinstance(loop.extent, ir.Literal) and loop.extent.value <= RUN):
         return False
-    written = {s.buffer for s in loop.body if isinstance(s, ir.Store) and _moves(s.offset, outer)}
+    written = {s.buffer for s in loop.body if isinstance(s, ir.Store) and moves(s.offset, outer)}
     return len(written) < 2
 
 

@@ -15,36 +15,37 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from codegen import ir
-from codegen.ahead import is_costly
+from codegen.ahead import Outer, is_costly, moves
 from codegen.dtypes import itemsize
 from codegen.visit import expressions, statements, walk
 
 VECTOR = 64  # bytes: vectors that long can have idle lanes
 MOST = 4  # values that the lanes of a loop combine: each number has a form of SG_ROW
+# How the C calls what OpenMP spells so.
 WORDS = {"+": "add", "*": "multiply", "max": "largest", "min": "smallest", "&": "and", "|": "or"}
 
 
 def by_vectors(kernel: ir.Kernel) -> ir.Kernel:
     """The kernel with the loops marked that run along rows, or in runs."""
-    return replace(kernel, body=_inside(kernel.body, False))
+    return replace(kernel, body=_inside(kernel.body, ()))
 
 
-def _inside(body: Iterable[ir.Stmt], repeated: bool) -> tuple[ir.Stmt, ...]:
-    return tuple(_marked(stmt, repeated) for stmt in body)
+def _inside(body: Iterable[ir.Stmt], outer: Outer) -> tuple[ir.Stmt, ...]:
+    return tuple(_marked(stmt, outer) for stmt in body)
 
 
-def _marked(stmt: ir.Stmt, repeated: bool) -> ir.Stmt:
+def _marked(stmt: ir.Stmt, outer: Outer) -> ir.Stmt:
     match stmt:
-        case ir.For(simd=False):
-            return replace(stmt, body=_inside(stmt.body, True))
-        case ir.For() if repeated:
-            return replace(stmt, vectors=_vectors(stmt))
-        case ir.Runs(loop) if repeated or loop.sums:
-            return replace(stmt, loop=replace(loop, vectors=_vectors(loop)))
+        case ir.For(index, simd=False):
+            return replace(stmt, body=_inside(stmt.body, (*outer, index)))
+        case ir.For() if outer:
+            return replace(stmt, vectors=_vectors(stmt, outer))
+        case ir.Runs(loop) if outer or loop.sums:
+            return replace(stmt, loop=replace(loop, vectors=_vectors(loop, outer)))
     return stmt
 
 
-def _vectors(loop: ir.For) -> ir.Vectors | None:
+def _vectors(loop: ir.For, outer: Outer) -> ir.Vectors | None:
     """How a loop had better run; None where that is left to the compiler."""
     stored = [s for s in loop.body if isinstance(s, ir.Store)]
     loaded = [e for e in expressions(loop.body) if isinstance(e, ir.Load)]
@@ -55,7 +56,8 @@ def _vectors(loop: ir.For) -> ir.Vectors | None:
     if any(isinstance(s, ir.SourceLine) for s in loop.body):
         return None
     lanes = VECTOR // min(sizes)
-    idle = not any(ir.Load(s.buffer.dtype, s.buffer, s.offset) in walk(s.value) for s in stored)
+    added_to = [s for s in stored if ir.Load(s.buffer.dtype, s.buffer, s.offset) in walk(s.value)]
+    idle = all(moves(s.offset, outer) for s in added_to)
     match loop.start, loop.extent:
         case ir.Literal(_, first), ir.Literal(_, last) if (last - first) % lanes == 0:
             idle = False

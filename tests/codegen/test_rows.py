@@ -70,6 +70,7 @@ def test_lanes_are_idle_only_at_an_end_that_nobody_waits_for():
     added = ir.Store(Y, j, at(Y, j) + ir.Operation("float32", "exp", (at(X["float32"]),)))
     assert vectors(added) is None  # the next row reads it at once
     assert vectors(ir.Store(Y, j, EXP.value)) == IDLE
+    assert vectors(ir.Store(Y, i * m + j, ir.Operation("float32", "exp", (at(Y),)))) == IDLE  # in place
     body, sums = reduced("float32", "float32")
     assert vectors(*body, sums=sums) == IDLE
     assert vectors(*body, added, sums=sums) == replace(IDLE, idle=False)
