@@ -3,15 +3,15 @@
 Rows are short and many. Compilers add the lanes of a sum up one after the other, sixteen additions that wait for each
 other; here they meet in pairs, and pairs of pairs. What a row has left over after whole vectors they do one by one, ten
 times of ten exponentials; here it is one more vector with idle lanes, where the machine has such. Of loops that are
-cheap and combine nothing they make shorter vectors, which do as well, and a loop over a whole array ends only once.
-Where rows add to the elements of another, no lane is left idle: the next row would wait for what such a vector has
-written, since the machine hands on whole stores only.
+cheap and combine nothing they make shorter vectors, which do as well, unless these would wait for what such a vector
+has just written: the machine hands on whole stores only. Nor are lanes left idle where rows add to the elements of
+another, and the next row would wait. And a loop over a whole array ends only once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 
 from codegen import ir
@@ -27,25 +27,30 @@ WORDS = {"+": "add", "*": "multiply", "max": "largest", "min": "smallest", "&": 
 
 def by_vectors(kernel: ir.Kernel) -> ir.Kernel:
     """The kernel with the loops marked that run along rows, or in runs."""
-    return replace(kernel, body=_inside(kernel.body, ()))
+    return replace(kernel, body=tuple(_inside(kernel.body, ())))
 
 
-def _inside(body: Iterable[ir.Stmt], outer: Outer) -> tuple[ir.Stmt, ...]:
-    return tuple(_marked(stmt, outer) for stmt in body)
+def _inside(body: Iterable[ir.Stmt], outer: Outer) -> Iterator[ir.Stmt]:
+    written: set[ir.Buffer] = set()  # by loops before in this body, with vectors that had idle lanes
+    for stmt in body:
+        match stmt:
+            case ir.For(index, simd=False):
+                yield replace(stmt, body=tuple(_inside(stmt.body, (*outer, index))))
+                continue
+            case ir.For() if outer:
+                loop = replace(stmt, vectors=_vectors(stmt, outer, written))
+                yield loop
+            case ir.Runs(loop) if outer or loop.sums:
+                loop = replace(loop, vectors=_vectors(loop, outer, written))
+                yield replace(stmt, loop=loop)
+            case _:
+                yield stmt
+                continue
+        if loop.vectors is not None and loop.vectors.idle:
+            written.update(s.buffer for s in loop.body if isinstance(s, ir.Store))
 
 
-def _marked(stmt: ir.Stmt, outer: Outer) -> ir.Stmt:
-    match stmt:
-        case ir.For(index, simd=False):
-            return replace(stmt, body=_inside(stmt.body, (*outer, index)))
-        case ir.For() if outer:
-            return replace(stmt, vectors=_vectors(stmt, outer))
-        case ir.Runs(loop) if outer or loop.sums:
-            return replace(stmt, loop=replace(loop, vectors=_vectors(loop, outer)))
-    return stmt
-
-
-def _vectors(loop: ir.For, outer: Outer) -> ir.Vectors | None:
+def _vectors(loop: ir.For, outer: Outer, written: Container[ir.Buffer]) -> ir.Vectors | None:
     """How a loop had better run; None where that is left to the compiler."""
     stored = [s for s in loop.body if isinstance(s, ir.Store)]
     loaded = [e for e in expressions(loop.body) if isinstance(e, ir.Load)]
@@ -61,7 +66,8 @@ def _vectors(loop: ir.For, outer: Outer) -> ir.Vectors | None:
     match loop.start, loop.extent:
         case ir.Literal(_, first), ir.Literal(_, last) if (last - first) % lanes == 0:
             idle = False
-    return ir.Vectors(lanes, idle) if 0 < len(loop.sums) <= MOST or (idle and is_costly(loop)) else None
+    waits = any(e.buffer in written for e in loaded)
+    return ir.Vectors(lanes, idle) if 0 < len(loop.sums) <= MOST or (idle and (waits or is_costly(loop))) else None
 
 
 def declarations(kernels: Iterable[ir.Kernel]) -> list[str]:

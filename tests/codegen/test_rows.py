@@ -77,6 +77,15 @@ def test_lanes_are_idle_only_at_an_end_that_nobody_waits_for():
     assert vectors(*body, sums=sums, extent=ir.index(32)) == replace(IDLE, idle=False)
 
 
+def test_lanes_are_idle_where_shorter_vectors_would_wait():
+    """A cheap loop that reads what a loop before it in the row has just written."""
+    first = ir.For(j, m, (EXP,), simd=True)
+    for read, expected in ((Y, IDLE), (X["float32"], None)):
+        scaled = ir.For(j, m, (ir.Store(Y, i * m + j, at(read) + at(read)),), simd=True)
+        kernel = by_vectors(ir.Kernel("k", (), (ir.For(i, n, (first, scaled)),)))
+        assert [s.vectors for s in statements(kernel.body) if isinstance(s, ir.For) and s.simd] == [IDLE, expected]
+
+
 def test_runs_along_rows_and_runs_that_add_up():
     body, sums = reduced("float32", "float32")
     for loop, outside in ((ir.For(j, m, (EXP,), simd=True), None), (ir.For(j, m, tuple(body), True, sums), IDLE)):
