@@ -20,7 +20,7 @@ from codegen.operations import (
     conversion,
     helper,
 )
-from codegen.runtime import is_routine, looks_at_the_time, routines, take_blas
+from codegen.runtime import is_routine, routines, take_blas
 from codegen.visit import expressions, free_variables, rebuild, statements
 
 INDENT = "    "
@@ -96,7 +96,7 @@ def print_program(program: ir.Program) -> str:
     parts = [
         comment(program.comment or program.name),
         _HEADER,
-        *([_CLOCK] if program.clocks or any(map(looks_at_the_time, called)) else []),
+        *([_CLOCK] if program.clocks or threaded else []),
         *([_SECONDS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *([threads.DECLARATIONS] if threaded else []),
         *([streams.DECLARATIONS] if streamed else []),
@@ -143,9 +143,9 @@ def _lines(body: Iterable[ir.Stmt], depth: int = 1) -> Iterator[str]:
             case ir.Runs():
                 yield from _runs(stmt, depth)
             case ir.InBlocks(extent, work, call, rest):
-                count = f"sg_blocks({inside(extent, ASSIGNMENT)}, {inside(work, ASSIGNMENT)})"
-                yield f"{pad}const int64_t blocks = {count};"
-                head = f"{pad}SG_IN_BLOCKS({inside(extent, ASSIGNMENT)}, {call.name}("
+                n = inside(extent, ASSIGNMENT)
+                yield f"{pad}const int64_t work = {inside(work, ASSIGNMENT)}, blocks = sg_blocks({n}, work);"
+                head = f"{pad}SG_IN_BLOCKS({n}, work, {call.name}("
                 yield from _wrapped(head, [_argument(a) for a in call.args], "))")
                 yield from _lines(rest, depth)
             case ir.If(condition, (ir.Fail(code),), ()):

@@ -17,7 +17,6 @@ from codegen.blas import FUNCTIONS
 SMALL = 16 * 16 * 16  # multiplications below which loops beat a call to BLAS
 PART = 1 << 22  # multiplications that are worth a thread; for fewer, BLAS may add up in another order
 AWAKE_PART = 1 << 17  # those that are worth one that is awake
-AWAKE = 20e-6  # seconds that a thread which has worked is awake, at least: see threads.py
 BORDER = 32  # rows or columns that BLAS computes at once, or a multiple of them
 FIXED_PARTS = 4  # where the order of sums depends on the borders: no more, since each part costs 2 %
 
@@ -47,24 +46,16 @@ _IN_PARTS = Template(
 #ifdef _OPENMP
 #define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads((int)threads) if (threads > 1)")
 
-/* Threads that have done a product are awake for a while, and then worth less work. */
-static _Atomic double sg_worked; /* when they last did */
-
 static void sg_product_done(int64_t threads)
 {
     if (threads > 1)
-        sg_worked = sg_now();
+        sg_worked = sg_ended = sg_now();
 }
 
-/* The multiplications that are worth a thread. Those of clang's library sleep at once. */
+/* The multiplications that are worth a thread, which are fewer while it is awake. */
 static double sg_worth(void)
 {
-#if !defined(__clang__)
-    const double since = *sg_threads > 1 ? sg_now() - sg_worked : -1;
-    if (since >= 0 && since < $awake)
-        return $awake_part;
-#endif
-    return $part;
+    return *sg_threads > 1 && sg_are_awake(sg_now()) ? $awake_part : $part;
 }
 #else
 #define SG_IN_PARTS
@@ -238,8 +229,8 @@ def routines(names: list[str], function: str) -> list[str]:
     narrow_ones = sorted({(suffix, int(count)) for _, suffix, known, count in wanted if known})
     plain = sorted({(kind, suffix) for kind, suffix, _, _ in wanted})
     parts = [_DECLARATIONS.substitute(name=function, count=len(FUNCTIONS)).strip()]
-    if any(map(looks_at_the_time, names)):
-        parts.append(_IN_PARTS.substitute(part=PART, awake_part=AWAKE_PART, awake=AWAKE).strip())
+    if any(kind == "gemm" for kind, _ in plain):
+        parts.append(_IN_PARTS.substitute(part=PART, awake_part=AWAKE_PART).strip())
     for kind, suffix in plain:
         parts += [_filled(_LARGE_GEMM, suffix), _filled(_GEMM, suffix)] if kind == "gemm" else [_filled(_GEMV, suffix)]
     if narrow_ones:
@@ -254,11 +245,6 @@ def routines(names: list[str], function: str) -> list[str]:
                 else "!tb, !ta, n, k, alpha, b, a, beta, c, 1, n",
             ))  # fmt: skip
     return parts
-
-
-def looks_at_the_time(name: str) -> bool:
-    """Whether a routine calls `sg_now`: products do, to tell whether threads are awake."""
-    return _parts(name)[0] == "gemm"
 
 
 def take_blas(function: str) -> str:

@@ -24,13 +24,18 @@ _given = False  # whether some unit may have started threads
 _SHORT_SPIN = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 
 MOST_BLOCKS = 32
-BLOCK_WORK = 1 << 18  # operations, of which a core does some 10 in a nanosecond
+BLOCK_WORK = 1 << 18  # operations, of which a core does some 10 to 100 in a nanosecond
+AWAKE = 20e-6  # seconds that a thread which has worked is awake, at least
+WAKING = 100e-6  # seconds that it takes to wake one, about
 
 DECLARATIONS = Template("""\
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
 #define SG_BLOCK_WORK $work
+#endif
+#ifndef SG_AWAKE
+#define SG_AWAKE $awake
 #endif
 enum { SG_MOST_BLOCKS = $most };
 static const int32_t sg_one_thread = 1;
@@ -53,20 +58,56 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         call;                                                                          \\
     }
 #ifdef _OPENMP
-#define SG_IN_BLOCKS(n, call)                                                  \\
-    if (blocks > 1 && *sg_threads > 1) {                                       \\
-        _Pragma("omp parallel for schedule(static) num_threads(*sg_threads)")  \\
-        for (int64_t block = 0; block < blocks; ++block)                       \\
-            SG_BLOCK_OF(n, call)                                               \\
-    } else {                                                                   \\
-        for (int64_t block = 0; block < blocks; ++block)                       \\
-            SG_BLOCK_OF(n, call)                                               \\
+/* To wake threads takes longer than a little work does. That is shared out when they are awake from work before, or
+   when so much has come, one after the other, that it would have been worth it to wake them. */
+static _Atomic double sg_worked, sg_ended; /* when threads last did work, and when the last work ended */
+static _Atomic double sg_alone;            /* for how long one thread has done work that others could have shared */
+
+SG_INLINE bool sg_are_awake(double now)
+{
+#if defined(__clang__) /* those of its library sleep at once */
+    return now < 0;
+#else
+    return now >= sg_worked && now - sg_worked < SG_AWAKE;
+#endif
+}
+
+SG_INLINE bool sg_shares(int64_t work, double now)
+{
+    if (now - sg_ended > SG_AWAKE)
+        sg_alone = 0;
+    return work >= (int64_t)SG_MOST_BLOCKS * SG_BLOCK_WORK || sg_are_awake(now) || sg_alone >= $waking;
+}
+
+SG_INLINE void sg_done(double start, bool shared)
+{
+    const double now = sg_now();
+    sg_ended = now;
+    sg_worked = shared ? now : sg_worked;
+    sg_alone = shared ? 0 : sg_alone + (now - start);
+}
+
+#define SG_IN_BLOCKS(n, work, call)                                                \\
+    {                                                                              \\
+        const bool sg_several = blocks > 1 && *sg_threads > 1;                     \\
+        const double sg_start = sg_several ? sg_now() : 0;                         \\
+        const bool sg_shared = sg_several && sg_shares(work, sg_start);            \\
+        if (sg_shared) {                                                           \\
+            _Pragma("omp parallel for schedule(static) num_threads(*sg_threads)")  \\
+            for (int64_t block = 0; block < blocks; ++block)                       \\
+                SG_BLOCK_OF(n, call)                                               \\
+        } else {                                                                   \\
+            for (int64_t block = 0; block < blocks; ++block)                       \\
+                SG_BLOCK_OF(n, call)                                               \\
+        }                                                                          \\
+        if (sg_several)                                                            \\
+            sg_done(sg_start, sg_shared);                                          \\
     }
 #else
-#define SG_IN_BLOCKS(n, call)                        \\
+#define SG_IN_BLOCKS(n, work, call)                  \\
     for (int64_t block = 0; block < blocks; ++block) \\
         SG_BLOCK_OF(n, call)
-#endif""").substitute(work=BLOCK_WORK, most=MOST_BLOCKS)
+#endif""").substitute(work=BLOCK_WORK, most=MOST_BLOCKS, awake=AWAKE, waking=WAKING)
 
 
 def take_threads(function: str) -> str:

@@ -22,7 +22,7 @@ RESERVED = frozenset(
     restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
     _Bool _Complex _Imaginary bool true false main errno NULL assert asm typeof alignas alignof thread_local nullptr
     constexpr static_assert typeof_unqual linux unix
-    i j k l arrays sizes workspace run end block blocks first last
+    i j k l arrays sizes workspace run end block blocks first last work
     fpclassify isfinite isinf isnan isnormal signbit isgreater isgreaterequal isless islessequal islessgreater
     isunordered
     memchr memcmp memcpy memmove memset strcat strchr strcmp strcoll strcpy strcspn strdup strerror strlen strncat

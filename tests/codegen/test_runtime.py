@@ -221,10 +221,9 @@ def test_narrow_results_keep_nan_and_infinity_where_they_belong(run, suffix, spe
 @each_suffix
 @with_both
 @pytest.mark.parametrize("awake", [False, True])
-def test_any_number_of_threads_gives_the_same_bits(run, suffix, blas, awake, monkeypatch):
+def test_any_number_of_threads_gives_the_same_bits(run, suffix, blas, awake):
     """Above and below the size from which products are split, by rows and by columns of the result."""
-    if awake:
-        monkeypatch.setattr("codegen.runtime.AWAKE", 1e18)  # as if a product had just been done, at any time
+    before = "#define SG_AWAKE 1e18\n" if awake else ""  # as if a product had just been done, at any time
     rng, dtype = np.random.default_rng(0), DTYPES[suffix]
     shapes = [
         (60, 500, 784), (784, 500, 60), (300, 311, 129), (97, 1001, 700), (129, 128, 1500), (2000, 10, 700),
@@ -239,7 +238,7 @@ def test_any_number_of_threads_gives_the_same_bits(run, suffix, blas, awake, mon
             for threads in (1, 2, 3, 64):  # also more than there are parts
                 set_num_threads(threads)
                 c = np.empty((m, n), dtype)
-                run(program(name, dtype, (1.0, 0.0), SIZES), [a, b, c], (ta, tb, m, n, k), blas)
+                run(program(name, dtype, (1.0, 0.0), SIZES), [a, b, c], (ta, tb, m, n, k), blas, before)
                 results.append(c.tobytes())
             set_num_threads(1)
             assert len(set(results)) == 1, (m, n, k, ta, tb)
@@ -259,7 +258,7 @@ void cblas_dgemv(void) {}
 
 
 @each_suffix
-def test_threads_that_are_awake_take_small_products(run, suffix, tmp_path, monkeypatch):
+def test_threads_that_are_awake_take_small_products(run, suffix, tmp_path):
     """A BLAS that computes nothing counts the parts of products."""
     toolchain = find_toolchain(os.environ.get("CC"), probe_dir=tmp_path)
     version = subprocess.run([*toolchain.command, "--version"], capture_output=True, check=True).stdout
@@ -275,9 +274,10 @@ def test_threads_that_are_awake_take_small_products(run, suffix, tmp_path, monke
     set_num_threads(2)
     try:
         for awake, expected in ((0.0, [2, 1, 1]), (1e18, [2, 2, 1])):
-            monkeypatch.setattr("codegen.runtime.AWAKE", awake)
+            before = f"#define SG_AWAKE {awake}\n"
             for (m, n, k), parts in zip([(500, 500, 60), (60, 500, 10), (20, 64, 60)], expected, strict=True):
-                assert run(call, [np.zeros(size, dtype) for size in (m * k, k * n, m * n)], (0, 0, m, n, k), blas) == 0
+                arrays = [np.zeros(size, dtype) for size in (m * k, k * n, m * n)]
+                assert run(call, arrays, (0, 0, m, n, k), blas, before) == 0
                 assert taken() == parts, (awake, m, n, k)
     finally:
         set_num_threads(1)

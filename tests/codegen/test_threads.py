@@ -8,12 +8,23 @@ import pytest
 
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
-from codegen.threads import BLOCK_WORK, DECLARATIONS, MOST_BLOCKS
+from codegen.threads import AWAKE, BLOCK_WORK, DECLARATIONS, MOST_BLOCKS, WAKING
 from codegen.toolchain import find_toolchain
 
 UNIT = f"""\
+#include <stdbool.h>
 #include <stdint.h>
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#define omp_get_num_threads() 1
+#endif
 #define SG_INLINE static inline
+static double now; /* as the test says */
+static double sg_now(void)
+{{
+    return now;
+}}
 {DECLARATIONS}
 
 int64_t count(int64_t n, int64_t work)
@@ -29,7 +40,35 @@ static void note(int64_t *to, int64_t block, int64_t first, int64_t last)
 
 void cut(int64_t n, int64_t blocks, int64_t *to)
 {{
-    SG_IN_BLOCKS(n, note(to, block, first, last))
+    const int64_t work = 0;
+    (void)work;
+    SG_IN_BLOCKS(n, work, note(to, block, first, last))
+}}
+
+/* Takes `duration` from the time `start` on; how many threads do it. */
+int threads_for(double start, double duration, int64_t work)
+{{
+    static const int32_t two = 2;
+    const int32_t *const before = sg_threads;
+    const int64_t blocks = 2;
+    int threads = 0;
+    sg_threads = &two;
+    now = start;
+    SG_IN_BLOCKS(2, work, if (first == 0 && last == 1) {{
+        threads = omp_get_num_threads();
+        now = start + duration;
+    }})
+    sg_threads = before;
+    return threads;
+}}
+
+int has_threads(void)
+{{
+#if defined(_OPENMP) && !defined(__clang__)
+    return 1;
+#else
+    return 0;
+#endif
 }}
 """
 
@@ -70,3 +109,23 @@ def test_blocks_follow_each_other(library, n, blocks):
     assert ends[0][0] == 0 and ends[-1][1] == n
     assert all(one[1] == other[0] for one, other in pairwise(ends))
     assert all(n // blocks <= last - first <= n // blocks + 1 for first, last in ends)
+
+
+def test_a_little_work_wakes_nobody_until_it_has_come_often(library):
+    if not library.has_threads():
+        pytest.skip("no OpenMP, or one whose threads sleep at once")
+    time = 1000.0
+
+    def threads(gap, work=2 * BLOCK_WORK):
+        nonlocal time
+        time += gap
+        found = library.threads_for(ctypes.c_double(time), ctypes.c_double(10e-6), ctypes.c_int64(work))
+        time += 10e-6
+        return found
+    assert {threads(2 * AWAKE) for _ in range(100)} == {1}  # each after a pause
+    at_once = [threads(0) for _ in range(30)]
+    alone = at_once.index(2)
+    assert alone == pytest.approx(WAKING / 10e-6, abs=2) and set(at_once[alone:]) == {2}
+    assert [threads(gap) for gap in (AWAKE / 2, AWAKE / 2, 2 * AWAKE, 0)] == [2, 2, 1, 1]
+    assert threads(1.0, MOST_BLOCKS * BLOCK_WORK) == 2  # much work is worth it
+    assert threads(AWAKE / 2) == 2 and threads(1.0) == 1
