@@ -24,7 +24,8 @@ _given = False  # whether some unit may have started threads
 _SHORT_SPIN = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 
 MOST_BLOCKS = 32
-BLOCK_WORK = 1 << 18  # operations, of which a core does some 10 to 100 in a nanosecond
+BLOCK_WORK = 1 << 17  # operations, of which a core does some 10 to 100 in a nanosecond
+MUCH = 64  # blocks' work, for which threads are woken in any case
 AWAKE = 20e-6  # seconds that a thread which has worked is awake, at least
 WAKING = 100e-6  # seconds that it takes to wake one, about
 
@@ -76,7 +77,7 @@ SG_INLINE bool sg_shares(int64_t work, double now)
 {
     if (now - sg_ended > SG_AWAKE)
         sg_alone = 0;
-    return work >= (int64_t)SG_MOST_BLOCKS * SG_BLOCK_WORK || sg_are_awake(now) || sg_alone >= $waking;
+    return work >= (int64_t)$much * SG_BLOCK_WORK || sg_are_awake(now) || sg_alone >= $waking;
 }
 
 SG_INLINE void sg_done(double start, bool shared)
@@ -107,7 +108,7 @@ SG_INLINE void sg_done(double start, bool shared)
 #define SG_IN_BLOCKS(n, work, call)                  \\
     for (int64_t block = 0; block < blocks; ++block) \\
         SG_BLOCK_OF(n, call)
-#endif""").substitute(work=BLOCK_WORK, most=MOST_BLOCKS, awake=AWAKE, waking=WAKING)
+#endif""").substitute(work=BLOCK_WORK, most=MOST_BLOCKS, awake=AWAKE, waking=WAKING, much=MUCH)
 
 
 def take_threads(function: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
-from codegen.threads import AWAKE, BLOCK_WORK, DECLARATIONS, MOST_BLOCKS, WAKING
+from codegen.threads import AWAKE, BLOCK_WORK, DECLARATIONS, MOST_BLOCKS, MUCH, WAKING
 from codegen.toolchain import find_toolchain
 
 UNIT = f"""\
@@ -127,5 +127,5 @@ def test_a_little_work_wakes_nobody_until_it_has_come_often(library):
     alone = at_once.index(2)
     assert alone == pytest.approx(WAKING / 10e-6, abs=2) and set(at_once[alone:]) == {2}
     assert [threads(gap) for gap in (AWAKE / 2, AWAKE / 2, 2 * AWAKE, 0)] == [2, 2, 1, 1]
-    assert threads(1.0, MOST_BLOCKS * BLOCK_WORK) == 2  # much work is worth it
+    assert threads(1.0, MUCH * BLOCK_WORK) == 2
     assert threads(AWAKE / 2) == 2 and threads(1.0) == 1

@@ -39,10 +39,23 @@
 #define SG_PLAIN
 #endif
 
+#include <time.h>
+
+/* The time, in seconds. */
+SG_INLINE double sg_now(void)
+{
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
-#define SG_BLOCK_WORK 262144
+#define SG_BLOCK_WORK 131072
+#endif
+#ifndef SG_AWAKE
+#define SG_AWAKE 2e-05
 #endif
 enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
@@ -65,17 +78,53 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         call;                                                                          \
     }
 #ifdef _OPENMP
-#define SG_IN_BLOCKS(n, call)                                                  \
-    if (blocks > 1 && *sg_threads > 1) {                                       \
-        _Pragma("omp parallel for schedule(static) num_threads(*sg_threads)")  \
-        for (int64_t block = 0; block < blocks; ++block)                       \
-            SG_BLOCK_OF(n, call)                                               \
-    } else {                                                                   \
-        for (int64_t block = 0; block < blocks; ++block)                       \
-            SG_BLOCK_OF(n, call)                                               \
+/* To wake threads takes longer than a little work does. That is shared out when they are awake from work before, or
+   when so much has come, one after the other, that it would have been worth it to wake them. */
+static _Atomic double sg_worked, sg_ended; /* when threads last did work, and when the last work ended */
+static _Atomic double sg_alone;            /* for how long one thread has done work that others could have shared */
+
+SG_INLINE bool sg_are_awake(double now)
+{
+#if defined(__clang__) /* those of its library sleep at once */
+    return now < 0;
+#else
+    return now >= sg_worked && now - sg_worked < SG_AWAKE;
+#endif
+}
+
+SG_INLINE bool sg_shares(int64_t work, double now)
+{
+    if (now - sg_ended > SG_AWAKE)
+        sg_alone = 0;
+    return work >= (int64_t)64 * SG_BLOCK_WORK || sg_are_awake(now) || sg_alone >= 0.0001;
+}
+
+SG_INLINE void sg_done(double start, bool shared)
+{
+    const double now = sg_now();
+    sg_ended = now;
+    sg_worked = shared ? now : sg_worked;
+    sg_alone = shared ? 0 : sg_alone + (now - start);
+}
+
+#define SG_IN_BLOCKS(n, work, call)                                                \
+    {                                                                              \
+        const bool sg_several = blocks > 1 && *sg_threads > 1;                     \
+        const double sg_start = sg_several ? sg_now() : 0;                         \
+        const bool sg_shared = sg_several && sg_shares(work, sg_start);            \
+        if (sg_shared) {                                                           \
+            _Pragma("omp parallel for schedule(static) num_threads(*sg_threads)")  \
+            for (int64_t block = 0; block < blocks; ++block)                       \
+                SG_BLOCK_OF(n, call)                                               \
+        } else {                                                                   \
+            for (int64_t block = 0; block < blocks; ++block)                       \
+                SG_BLOCK_OF(n, call)                                               \
+        }                                                                          \
+        if (sg_several)                                                            \
+            sg_done(sg_start, sg_shared);                                          \
     }
 #else
-#define SG_IN_BLOCKS(n, call)                        \
+#define SG_IN_BLOCKS(n, work, call)                  \
     for (int64_t block = 0; block < blocks; ++block) \
         SG_BLOCK_OF(n, call)
 #endif
@@ -153,8 +202,8 @@ SG_PLAIN
 SG_KERNEL void compute_in_blocks(const double *restrict x, const double *restrict y, double *restrict output_0,
                                  double *restrict output_1, int64_t x_0, int64_t x_1)
 {
-    const int64_t blocks = sg_blocks(x_0 * x_1, x_0 * x_1 * 63);
-    SG_IN_BLOCKS(x_0 * x_1, compute(x, y, output_0, output_1, first, last))
+    const int64_t work = x_0 * x_1 * 63, blocks = sg_blocks(x_0 * x_1, work);
+    SG_IN_BLOCKS(x_0 * x_1, work, compute(x, y, output_0, output_1, first, last))
 }
 
 /* Checks the lengths of the arguments and derives the other sizes; 0, or the number of the check that failed. */

@@ -60,7 +60,10 @@ SG_INLINE double sg_now(void)
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
 #ifndef SG_BLOCK_WORK
-#define SG_BLOCK_WORK 262144
+#define SG_BLOCK_WORK 131072
+#endif
+#ifndef SG_AWAKE
+#define SG_AWAKE 2e-05
 #endif
 enum { SG_MOST_BLOCKS = 32 };
 static const int32_t sg_one_thread = 1;
@@ -83,17 +86,53 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
         call;                                                                          \
     }
 #ifdef _OPENMP
-#define SG_IN_BLOCKS(n, call)                                                  \
-    if (blocks > 1 && *sg_threads > 1) {                                       \
-        _Pragma("omp parallel for schedule(static) num_threads(*sg_threads)")  \
-        for (int64_t block = 0; block < blocks; ++block)                       \
-            SG_BLOCK_OF(n, call)                                               \
-    } else {                                                                   \
-        for (int64_t block = 0; block < blocks; ++block)                       \
-            SG_BLOCK_OF(n, call)                                               \
+/* To wake threads takes longer than a little work does. That is shared out when they are awake from work before, or
+   when so much has come, one after the other, that it would have been worth it to wake them. */
+static _Atomic double sg_worked, sg_ended; /* when threads last did work, and when the last work ended */
+static _Atomic double sg_alone;            /* for how long one thread has done work that others could have shared */
+
+SG_INLINE bool sg_are_awake(double now)
+{
+#if defined(__clang__) /* those of its library sleep at once */
+    return now < 0;
+#else
+    return now >= sg_worked && now - sg_worked < SG_AWAKE;
+#endif
+}
+
+SG_INLINE bool sg_shares(int64_t work, double now)
+{
+    if (now - sg_ended > SG_AWAKE)
+        sg_alone = 0;
+    return work >= (int64_t)64 * SG_BLOCK_WORK || sg_are_awake(now) || sg_alone >= 0.0001;
+}
+
+SG_INLINE void sg_done(double start, bool shared)
+{
+    const double now = sg_now();
+    sg_ended = now;
+    sg_worked = shared ? now : sg_worked;
+    sg_alone = shared ? 0 : sg_alone + (now - start);
+}
+
+#define SG_IN_BLOCKS(n, work, call)                                                \
+    {                                                                              \
+        const bool sg_several = blocks > 1 && *sg_threads > 1;                     \
+        const double sg_start = sg_several ? sg_now() : 0;                         \
+        const bool sg_shared = sg_several && sg_shares(work, sg_start);            \
+        if (sg_shared) {                                                           \
+            _Pragma("omp parallel for schedule(static) num_threads(*sg_threads)")  \
+            for (int64_t block = 0; block < blocks; ++block)                       \
+                SG_BLOCK_OF(n, call)                                               \
+        } else {                                                                   \
+            for (int64_t block = 0; block < blocks; ++block)                       \
+                SG_BLOCK_OF(n, call)                                               \
+        }                                                                          \
+        if (sg_several)                                                            \
+            sg_done(sg_start, sg_shared);                                          \
     }
 #else
-#define SG_IN_BLOCKS(n, call)                        \
+#define SG_IN_BLOCKS(n, work, call)                  \
     for (int64_t block = 0; block < blocks; ++block) \
         SG_BLOCK_OF(n, call)
 #endif
@@ -171,24 +210,16 @@ enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
 #ifdef _OPENMP
 #define SG_IN_PARTS _Pragma("omp parallel for schedule(static) num_threads((int)threads) if (threads > 1)")
 
-/* Threads that have done a product are awake for a while, and then worth less work. */
-static _Atomic double sg_worked; /* when they last did */
-
 static void sg_product_done(int64_t threads)
 {
     if (threads > 1)
-        sg_worked = sg_now();
+        sg_worked = sg_ended = sg_now();
 }
 
-/* The multiplications that are worth a thread. Those of clang's library sleep at once. */
+/* The multiplications that are worth a thread, which are fewer while it is awake. */
 static double sg_worth(void)
 {
-#if !defined(__clang__)
-    const double since = *sg_threads > 1 ? sg_now() - sg_worked : -1;
-    if (since >= 0 && since < 2e-05)
-        return 131072;
-#endif
-    return 4194304;
+    return *sg_threads > 1 && sg_are_awake(sg_now()) ? 131072 : 4194304;
 }
 #else
 #define SG_IN_PARTS
@@ -377,10 +408,10 @@ SG_KERNEL void compute_y_pred_cost_grad_b_in_blocks(const double *restrict x, co
                                                     double *restrict grad_b2_of_block, double *restrict cost,
                                                     double *restrict grad_b, double *restrict grad_W2, int64_t y_0)
 {
-    const int64_t blocks = sg_blocks(y_0, y_0 * 160);
-    SG_IN_BLOCKS(y_0, compute_y_pred_cost_grad_b(x, W, b, W2, b2, y_pred, y, t, grad_b_of_block + block * 16,
-                                                 grad_W2_of_block + block * 16, total_2_of_block + block,
-                                                 grad_b2_of_block + block, first, last, y_0))
+    const int64_t work = y_0 * 160, blocks = sg_blocks(y_0, work);
+    SG_IN_BLOCKS(y_0, work, compute_y_pred_cost_grad_b(x, W, b, W2, b2, y_pred, y, t, grad_b_of_block + block * 16,
+                                                       grad_W2_of_block + block * 16, total_2_of_block + block,
+                                                       grad_b2_of_block + block, first, last, y_0))
     compute_y_pred_cost_grad_b_rest(b2, cost, grad_b, grad_W2, total_2_of_block, grad_b2_of_block, grad_b_of_block,
                                     grad_W2_of_block, blocks, y_0);
 }

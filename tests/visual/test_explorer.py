@@ -334,6 +334,7 @@ def test_pointing_at_c_lights_the_program(opened, data):
     opened.key("Escape")
     assert opened.run("!document.querySelector('.self')")
     opened.hover(f".line[data-id={line}]")
+    opened.wait("document.querySelector('.line.from[data-id^=L]')")
     assert f"L{data['written'][one(data['written'], 'h')]['line']} from" in lit(opened, ".line[data-id^=L]")
 
 
