@@ -45,7 +45,7 @@ class Arrays:
         self.shapes = elements.shapes
         self.names = names
         self._buffers = dict(arguments)
-        self._called = {self._first(x): x.name for x in layout.shares if x.name}  # after the last that has a name
+        self._called = {first: x.name for x, first in layout.first_of.items() if x.name}  # by the last with a name
         self._shares: list[tuple[ir.Buffer, int]] = []  # arrays that have a row for every block, and their slots
         for x in schedule.stored:
             if x in layout.slot_of:
@@ -59,18 +59,12 @@ class Arrays:
             return self.results[self.layout.arguments[x]]
         if x in self._buffers:
             return self._buffers[x]
-        if x in self.layout.shares:
-            return self.of(self._first(x))
+        if x in self.layout.first_of:
+            return self.of(self.layout.first_of[x])
         alias = self.schedule.aliases.get(x)
         writable = alias is None or self.of(alias.base).writable
         self._buffers[x] = ir.Buffer(self.names.fresh(self._called.get(x, x.name), "t"), x.dtype, writable)
         return self._buffers[x]
-
-    def _first(self, x: Variable) -> Variable:
-        """The value whose memory others take over, up to `x`."""
-        while x in self.layout.shares:
-            x = self.layout.shares[x]
-        return x
 
     def place_shares(self, shares: Sequence[Share]) -> None:
         """Find room for what the blocks of one nest leave; the next nest may have the same, for they run in turn."""

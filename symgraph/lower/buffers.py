@@ -13,7 +13,7 @@ from codegen import ir
 from codegen.dtypes import itemsize
 from symgraph.graph.node import Variable
 from symgraph.lower.elements import Elements, is_one, loop_index, squeeze
-from symgraph.lower.regions import LoopStep, Obstacle, Placement, Region, Schedule, multiply
+from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule, multiply
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Layout:
     arguments: {value: position of the array it is written to}, for values computed right where they are wanted
     in_place: {value: shared variable whose memory it takes over}
     slots: the sizes in bytes of the parts of the workspace, in order; `slot_of` is {value: number of its slot}
-    shares: {value: operand whose memory it takes over}
+    shares: {value: operand whose memory it takes over}; `first_of` is {value: the first whose memory that was}
     obstacles: for shared variables whose new value could not be computed in their memory, why
     lasting: values computed where the caller wants them, and not over another, that no later step reads
     """
@@ -33,6 +33,7 @@ class Layout:
     slot_of: dict[Variable, int] = field(default_factory=dict)
     slots: list[ir.Expr] = field(default_factory=list)
     shares: dict[Variable, Variable] = field(default_factory=dict)
+    first_of: dict[Variable, Variable] = field(default_factory=dict)
     obstacles: dict[Variable, Obstacle] = field(default_factory=dict)
     lasting: set[Variable] = field(default_factory=set)
 
@@ -113,14 +114,9 @@ class LayoutPlanner:
 
     def _reads(self, step: Region | LoopStep) -> list[Variable]:
         if isinstance(step, LoopStep):
-            return [place.base for place in self._places(step).values()]
+            return [place.base for place in self.schedule.places(step.node).values()]
         inside = set(_makes(step))
         return [x for node in step.nodes for x in self._elements_read(node) if x not in inside]
-
-    def _places(self, step: LoopStep) -> dict[int, Placement]:
-        """Where the operands of a call that are in memory are found, by their positions."""
-        places = self.schedule.placements
-        return {k: places[step.node, k] for k in range(len(step.node.inputs)) if (step.node, k) in places}
 
     def _elements_read(self, node: object) -> list[Variable]:
         return [e.array for e in self.schedule.reads[node]]  # type: ignore[index, misc]
@@ -173,7 +169,7 @@ class LayoutPlanner:
     def _may_start_from(self, step: LoopStep, shared: Variable) -> bool:
         """Whether a call that accumulates may do so in a shared variable's memory."""
         start = step.node.op.starts_from
-        for k, place in self._places(step).items():
+        for k, place in self.schedule.places(step.node).items():
             if self.root(place.base) is shared:
                 if k != start or place.base is not shared or place.transposed or not self._is_full(step, k):
                     return False
@@ -206,7 +202,7 @@ class LayoutPlanner:
     def _may_take_over(self, step: Region | LoopStep, old: Variable, new: Variable) -> bool:
         """Whether a step may write a new value over one that it reads."""
         if isinstance(step, LoopStep):
-            start, places = step.node.op.starts_from, self._places(step)
+            start, places = step.node.op.starts_from, self.schedule.places(step.node)
             reads_it = [k for k, place in places.items() if place.base is old]
             return start is not None and reads_it == [start] and self._is_full(step, start)
         lengths = self.shapes.of(old)
@@ -217,9 +213,10 @@ class LayoutPlanner:
         """Memory for what has none yet, in the order of the steps; a slot is taken again once its values are dead."""
         layout = self.layout
         groups: dict[Variable, list[Variable]] = {}
-        first_of: dict[Variable, Variable] = {}
         for x in sorted(self.made_at, key=self.made_at.__getitem__):
-            first = first_of[x] = first_of[layout.shares[x]] if x in layout.shares else x
+            if x in layout.shares:
+                layout.first_of[x] = layout.first_of.get(layout.shares[x], layout.shares[x])
+            first = layout.first_of.get(x, x)
             groups.setdefault(first, []).append(x)
         for first, members in groups.items():
             if first not in self.schedule.stored or first in layout.in_place:

@@ -53,6 +53,7 @@ class Decisions:
 def decisions(schedule: Schedule, layout: Layout) -> Decisions:
     """The decisions that a schedule and a layout stand for."""
     kept: list[list[Variable]] = [[] for _ in layout.slots]
+    written_over = set(layout.shares.values())
     for x, slot in layout.slot_of.items():
         kept[slot].append(x)
     return Decisions(
@@ -60,7 +61,7 @@ def decisions(schedule: Schedule, layout: Layout) -> Decisions:
         {s: x for x, s in layout.in_place.items()},
         dict(layout.obstacles),
         dict(layout.shares),
-        tuple(x for x in layout.arguments if x not in layout.shares.values()),
+        tuple(x for x in layout.arguments if x not in written_over),
         tuple(
             Block(expression(slot), tuple(values), polynomial(slot))
             for slot, values in zip(layout.slots, kept, strict=True)
@@ -73,8 +74,7 @@ def _apart(schedule: Schedule) -> list[Apart]:
     found: list[Apart] = []
     for step in schedule.steps:
         if isinstance(step, LoopStep):
-            places = (schedule.placements.get((step.node, k)) for k in range(len(step.node.inputs)))
-            for base in dict.fromkeys(p.base for p in places if p is not None):
+            for base in dict.fromkeys(place.base for place in schedule.places(step.node).values()):
                 if _root(base, schedule) in maker:
                     found.append(Apart(base, step.node.output, Obstacle("the reader takes it whole")))
             continue

@@ -78,16 +78,17 @@ def _asked(vector: ir.For | ir.Runs, read_once: Mapping[str, ir.Expr]) -> ir.For
     runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
     loop = runs.loop
     is_one_run = isinstance(loop.extent, ir.Literal) and loop.extent.value <= runs.length
-    load, *others = dict.fromkeys(e for e in expressions([loop]) if isinstance(e, ir.Load)) or [None]
-    if load is None or others or is_one_run or is_costly(loop) or not is_in_order(load.offset, loop.index):
+    loads = {e for e in expressions([loop]) if isinstance(e, ir.Load)}
+    if len(loads) != 1 or is_one_run or is_costly(loop):
         return vector
+    (load,) = loads
     count = read_once.get(load.buffer.name)
-    if count is None or _is_less(count, load.buffer, LARGE):
+    if count is None or _is_less(count, load.buffer, LARGE) or not is_in_order(load.offset, loop.index):
         return vector
-    bytes = multiply(count, ir.index(itemsize(load.buffer.dtype)))
+    size = multiply(count, ir.index(itemsize(load.buffer.dtype)))
     early: ir.Stmt = of_run(load, loop, FAR)
-    if not isinstance(bytes, ir.Literal):
-        early = ir.If(ir.Operation("bool", "ge", (bytes, ir.index(LARGE))), (early,))
+    if not isinstance(size, ir.Literal):
+        early = ir.If(ir.Operation("bool", "ge", (size, ir.index(LARGE))), (early,))
     return replace(runs, before=(early, *runs.before))
 
 

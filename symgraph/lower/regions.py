@@ -83,6 +83,10 @@ class Schedule:
     aliases: dict[Variable, Placement] = field(default_factory=dict)
     obstacles: dict[Apply, Obstacle] = field(default_factory=dict)
 
+    def places(self, node: Apply) -> dict[int, Placement]:
+        """Where the operands of a node that are in memory are found, by their positions."""
+        return {k: place for k in range(len(node.inputs)) if (place := self.placements.get((node, k))) is not None}
+
 
 def partition(
     roots: Sequence[Variable], elements: Elements, waits: Iterable[tuple[Variable, Variable]] = (), fuse: bool = True
@@ -218,7 +222,7 @@ class _Partition:
             self.producer[node.output] = self.producer[placement.base]
 
     def _call(self, node: Apply) -> None:
-        operands = [p.base for k in range(len(node.inputs)) if (p := self.schedule.placements.get((node, k)))]
+        operands = [place.base for place in self.schedule.places(node).values()]
         step = LoopStep(1 + self._stage([*operands, *self.waits.get(node.output, ())]), node)
         self.calls.append(step)
         self.producer[node.output] = step

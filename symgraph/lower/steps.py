@@ -58,6 +58,7 @@ class StepWriter:
         self.schedule = arrays.schedule
         self.names = names
         self.lines = lines
+        self.taken_over = arrays.layout.shares | arrays.layout.in_place
 
     def steps(self) -> Iterator[Step]:
         """The steps, in order."""
@@ -82,7 +83,7 @@ class StepWriter:
             stored,
             self.arrays.elements,
             lambda x: self.arrays.of(x).name,
-            self.arrays.layout.shares | self.arrays.layout.in_place,
+            self.taken_over,
             self.arrays.layout.lasting,
             name=self.names.fresh(self._nest_name(stored)),
             names=self.names,

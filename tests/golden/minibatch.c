@@ -90,7 +90,8 @@ static _Atomic double sg_alone;            /* for how long one thread has done w
 SG_INLINE bool sg_are_awake(double now)
 {
 #if defined(__clang__) /* those of its library sleep at once */
-    return now < 0;
+    (void)now;
+    return false;
 #else
     return now >= sg_worked && now - sg_worked < SG_AWAKE;
 #endif
@@ -144,20 +145,16 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
-/* Loops in vectors of LANES. With SG_IDLE, what is left over at the end is one more, with idle lanes, where the machine
-   has such, and not done one by one. gcc then has two copies of a body to find registers for, and finds them if it is
-   told to look at every loop by itself. */
-#if defined(SG_SIMD) && defined(__GNUC__) && !defined(__clang__)
+/* Loops in vectors of LANES, where the machine has them so long; with shorter ones the compiler does better by itself.
+   With SG_IDLE, what is left over at the end is one more, with idle lanes, and not done one by one. gcc then has two
+   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. */
+#if defined(SG_SIMD) && defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
 #define SG_VECTORS
 #define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
 #else
 #define SG_BY_VECTORS
 #endif
-#if defined(__AVX512F__)
 enum { SG_ONE_BY_ONE, SG_IDLE };
-#else
-enum { SG_ONE_BY_ONE, SG_IDLE = SG_ONE_BY_ONE };
-#endif
 #define SG_ALL_LANES(clauses) SG_LANES(clauses)
 #define SG_START_add(x) 0
 #define SG_add(a, b) ((a) + (b))
