@@ -8,7 +8,7 @@ import pytest
 
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
-from codegen.threads import AWAKE, BLOCK_WORK, DECLARATIONS, MOST_BLOCKS, MUCH, WAKING
+from codegen.threads import AWAKE, BLOCK_WORK, DECLARATIONS, MOST_BLOCKS, MUCH, TURNING, WAKING
 from codegen.toolchain import find_toolchain
 
 UNIT = f"""\
@@ -18,6 +18,7 @@ UNIT = f"""\
 #include <omp.h>
 #else
 #define omp_get_num_threads() 1
+#define omp_get_thread_num() 0
 #endif
 #define SG_INLINE static inline
 static double now; /* as the test says */
@@ -43,6 +44,21 @@ void cut(int64_t n, int64_t blocks, int64_t *to)
     const int64_t work = 0;
     (void)work;
     SG_IN_BLOCKS(n, work, note(to, block, first, last))
+}}
+
+/* The blocks in the order in which each thread does them: 100 times the block and the thread, for each of 8 blocks. */
+void order(int threads, int64_t work, int *to)
+{{
+    const int32_t *const before = sg_threads;
+    const int32_t count = threads;
+    const int64_t blocks = 8;
+    int done[8] = {{0}};
+    sg_threads = &count;
+    SG_IN_BLOCKS(8, work, if (last == first + 1) {{
+        const int thread = omp_get_thread_num();
+        to[8 / threads * thread + done[thread]++] = 100 * (int)first + thread;
+    }})
+    sg_threads = before;
 }}
 
 /* Takes `duration` from the time `start` on; how many threads do it. */
@@ -109,6 +125,28 @@ def test_blocks_follow_each_other(library, n, blocks):
     assert ends[0][0] == 0 and ends[-1][1] == n
     assert all(one[1] == other[0] for one, other in pairwise(ends))
     assert all(n // blocks <= last - first <= n // blocks + 1 for first, last in ends)
+
+
+def order(library, threads, work):
+    to = (ctypes.c_int * 8)()
+    library.order(threads, ctypes.c_int64(work), to)
+    return list(to)
+
+
+def test_the_next_pass_begins_where_the_last_one_ended(library):
+    passes = [order(library, 1, 8 * BLOCK_WORK) for _ in range(4)]
+    blocks = [100 * block for block in range(8)]
+    assert passes in ([blocks, blocks[::-1]] * 2, [blocks[::-1], blocks] * 2)
+    assert [order(library, 1, TURNING * BLOCK_WORK) for _ in range(2)] == [blocks] * 2
+
+
+def test_each_thread_turns_among_its_own_blocks(library):
+    if not library.has_threads():
+        pytest.skip("no OpenMP, or one whose threads sleep at once")
+    passes = [order(library, 2, MUCH * BLOCK_WORK) for _ in range(4)]
+    one, other = [0, 100, 200, 300], [401, 501, 601, 701]
+    there, back = one + other, one[::-1] + other[::-1]
+    assert passes in ([there, back] * 2, [back, there] * 2)
 
 
 def test_a_little_work_wakes_nobody_until_it_has_come_often(library):

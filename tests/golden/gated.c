@@ -70,12 +70,26 @@ SG_INLINE int64_t sg_blocks(int64_t n, int64_t work)
     return blocks;
 }
 
+/* One pass takes the blocks from the first to the last, the next one from the last to the first: it begins with what
+   is still in the caches. In the same order again, of an array a bit larger than they are, it would find nothing: each
+   line would have made room just before it is needed. */
+static _Atomic bool sg_turned;
+
+SG_INLINE bool sg_turns(int64_t blocks, int64_t work)
+{
+    return blocks > 1 && work < (int64_t)128 * SG_BLOCK_WORK && (sg_turned = !sg_turned);
+}
+
 /* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block.
    A thread always gets the same blocks, and finds in its caches what it has left there. */
-#define SG_BLOCK_OF(n, call)                                                           \
-    {                                                                                  \
-        const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks; \
-        call;                                                                          \
+#define SG_BLOCKS_OF(thread, threads, n, call)                                                              \
+    {                                                                                                       \
+        const int64_t sg_from = blocks * (thread) / (threads), sg_to = blocks * ((thread) + 1) / (threads); \
+        for (int64_t sg_k = sg_from; sg_k < sg_to; ++sg_k) {                                                \
+            const int64_t block = sg_back ? sg_from + sg_to - 1 - sg_k : sg_k;                              \
+            const int64_t first = (n) * block / blocks, last = (n) * (block + 1) / blocks;                  \
+            call;                                                                                           \
+        }                                                                                                   \
     }
 #ifdef _OPENMP
 /* To wake threads takes longer than a little work does. That is shared out when they are awake from work before, or
@@ -108,26 +122,29 @@ SG_INLINE void sg_done(double start, bool shared)
     sg_alone = shared ? 0 : sg_alone + (now - start);
 }
 
-#define SG_IN_BLOCKS(n, work, call)                                                \
-    {                                                                              \
-        const bool sg_several = blocks > 1 && *sg_threads > 1;                     \
-        const double sg_start = sg_several ? sg_now() : 0;                         \
-        const bool sg_shared = sg_several && sg_shares(work, sg_start);            \
-        if (sg_shared) {                                                           \
-            _Pragma("omp parallel for schedule(static) num_threads(*sg_threads)")  \
-            for (int64_t block = 0; block < blocks; ++block)                       \
-                SG_BLOCK_OF(n, call)                                               \
-        } else {                                                                   \
-            for (int64_t block = 0; block < blocks; ++block)                       \
-                SG_BLOCK_OF(n, call)                                               \
-        }                                                                          \
-        if (sg_several)                                                            \
-            sg_done(sg_start, sg_shared);                                          \
+#define SG_IN_BLOCKS(n, work, call)                                                          \
+    {                                                                                        \
+        const bool sg_back = sg_turns(blocks, work);                                         \
+        const bool sg_several = blocks > 1 && *sg_threads > 1;                               \
+        const double sg_start = sg_several ? sg_now() : 0;                                   \
+        const bool sg_shared = sg_several && sg_shares(work, sg_start);                      \
+        const int32_t sg_count = sg_shared ? *sg_threads : 1;                                \
+        if (sg_shared) {                                                                     \
+            _Pragma("omp parallel for schedule(static) num_threads(sg_count)")               \
+            for (int32_t sg_thread = 0; sg_thread < sg_count; ++sg_thread)                   \
+                SG_BLOCKS_OF(sg_thread, sg_count, n, call)                                   \
+        } else {                                                                             \
+            SG_BLOCKS_OF(0, 1, n, call)                                                      \
+        }                                                                                    \
+        if (sg_several)                                                                      \
+            sg_done(sg_start, sg_shared);                                                    \
     }
 #else
 #define SG_IN_BLOCKS(n, work, call)                  \
-    for (int64_t block = 0; block < blocks; ++block) \
-        SG_BLOCK_OF(n, call)
+    {                                                \
+        const bool sg_back = sg_turns(blocks, work); \
+        SG_BLOCKS_OF(0, 1, n, call)                  \
+    }
 #endif
 
 /* a b + c, rounded once where the machine does so in one instruction. */
