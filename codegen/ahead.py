@@ -9,7 +9,7 @@ that, and uses `of_run`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from codegen import ir
@@ -28,9 +28,9 @@ def asked_ahead(kernel: ir.Kernel) -> ir.Kernel:
     return replace(kernel, body=tuple(_asked(kernel.body, ())))
 
 
-def is_costly(loop: ir.For) -> bool:
-    """Whether a vector loop computes so much for an element that memory keeps pace with it."""
-    return any(isinstance(e, ir.Operation) and e.name in EXPENSIVE for e in expressions([loop]))
+def is_costly(body: Iterable[ir.Stmt]) -> bool:
+    """Whether statements compute so much for an element that memory keeps pace with them."""
+    return any(isinstance(e, ir.Operation) and e.name in EXPENSIVE for e in expressions(body))
 
 
 def _asked(body: Sequence[ir.Stmt], outer: Outer) -> Iterator[ir.Stmt]:
@@ -45,7 +45,7 @@ def _asked(body: Sequence[ir.Stmt], outer: Outer) -> Iterator[ir.Stmt]:
             case ir.For() | ir.Runs():
                 loop = stmt.loop if isinstance(stmt, ir.Runs) else stmt
                 loads = _from_memory(loop, outer)
-                costly = is_costly(loop)
+                costly = is_costly([loop])
                 early = [load for load in loads if load not in done and (costly or load in read)]
                 read.update(loads)
                 if early and _may_ask(loop, outer):

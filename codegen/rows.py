@@ -68,7 +68,7 @@ def _vectors(loop: ir.For, outer: Outer, written: Container[ir.Buffer]) -> ir.Ve
         case ir.Literal(_, first), ir.Literal(_, last) if (last - first) % lanes == 0:
             idle = False
     waits = any(e.buffer in written for e in loaded)
-    return ir.Vectors(lanes, idle) if 0 < len(loop.sums) <= MOST or (idle and (waits or is_costly(loop))) else None
+    return ir.Vectors(lanes, idle) if 0 < len(loop.sums) <= MOST or (idle and (waits or is_costly([loop]))) else None
 
 
 def declarations(kernels: Iterable[ir.Kernel]) -> list[str]:

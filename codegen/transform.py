@@ -116,7 +116,7 @@ def names_in(kernel: ir.Kernel) -> set[str]:
     return names | {s.buffer.name for s in inside if isinstance(s, ir.LocalArray)}
 
 
-def fresh_name(name: str, k: int, names: set[str]) -> str:
+def fresh_name(name: str, k: int | str, names: set[str]) -> str:
     """A name that is not taken yet, for copy number k of what has a name; now it is taken."""
     fresh = f"{name}_{k}"
     while fresh in names:

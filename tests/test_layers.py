@@ -28,6 +28,7 @@ codegen/narrow
 codegen/threads
 codegen/streams
 codegen/ahead
+codegen/distribute
 codegen/rows
 codegen/runtime
 codegen/verify

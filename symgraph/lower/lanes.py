@@ -64,7 +64,7 @@ def _streamed(
         return vector
     if _is_less(count, buffer, LARGE) or _is_less(runs.loop.extent, buffer, LINE):
         return vector
-    costly = is_costly(runs.loop)
+    costly = is_costly([runs.loop])
     streamed = ir.Streamed(buffer, count, by_threads=costly)
     return replace(runs, length=RUN if costly else ROW, streamed=streamed)
 
@@ -79,7 +79,7 @@ def _asked(vector: ir.For | ir.Runs, read_once: Mapping[str, ir.Expr]) -> ir.For
     loop = runs.loop
     is_one_run = isinstance(loop.extent, ir.Literal) and loop.extent.value <= runs.length
     loads = {e for e in expressions([loop]) if isinstance(e, ir.Load)}
-    if len(loads) != 1 or is_one_run or is_costly(loop):
+    if len(loads) != 1 or is_one_run or is_costly([loop]):
         return vector
     (load,) = loads
     count = read_once.get(load.buffer.name)

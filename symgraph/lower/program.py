@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from codegen import ir
 from codegen.across import across_rows
 from codegen.ahead import asked_ahead
+from codegen.distribute import distributed
 from codegen.jam import jammed
 from codegen.rows import by_vectors
 from codegen.runtime import is_routine
@@ -152,7 +153,7 @@ class _Lowering:
         described = tuple(self._result(x, s) for x, s in zip(wanted, replaces, strict=True))
         kernels, run = share_kernels([kernel for step in steps for kernel in step.kernels], [*definitions, *run])
         made_by = {kernel.name: (step, k) for step in steps for k, kernel in enumerate(step.kernels)}
-        tuned = [by_vectors(asked_ahead(jammed(across_rows(kernel)))) for kernel in kernels]
+        tuned = [by_vectors(distributed(asked_ahead(jammed(across_rows(kernel))))) for kernel in kernels]
         kernels = [replace(kernel, comment=_told(*made_by[kernel.name])) for kernel in tuned]
         fields = self._fields(wanted, results)
         taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]

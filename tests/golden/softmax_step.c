@@ -521,50 +521,63 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
                                    int64_t *restrict output_1, float *restrict t_2, float *restrict grad_b_of_block,
                                    double *restrict total_2_of_block, int64_t first, int64_t last, int64_t x_0)
 {
+    float best_of_row[64];
+    float t_14_of_row[64];
     SG_LANES(omp simd)
     for (int64_t i = 0; i < 10; ++i) {
         grad_b_of_block[i] = 0.0f;
     }
     double total_2 = 0.0;
-    for (int64_t i = first; i < last; ++i) {
-        const int64_t labels_2 = labels[i];
-        const int64_t t_23 = labels_2 < 0 ? labels_2 + 10 : labels_2;
-        float best = -INFINITY;
-        int32_t nan_seen = 0;
-        SG_ROW_2(SG_IDLE, 16, j, 0, 10, largest, float, best, or, int32_t, nan_seen, {
-            const float t_9 = t_3[i * 10 + j] + b[j];
-            const float term = t_9;
-            best = best < term ? term : best;
-            nan_seen = nan_seen | (int32_t)sg_isnan_f32(term);
-        })
-        best = nan_seen != 0 ? NAN : best;
-        double total = 0.0;
-        float part_2 = 0.0f;
-        SG_ROW_1(SG_IDLE, 16, j, 0, 10, add, float, part_2, {
-            const float t_9 = t_3[i * 10 + j] + b[j];
-            const float t_13 = sg_exp_f32(t_9 - best);
-            t_2[i * 10 + j] = t_13;
-            part_2 += t_13;
-        })
-        total += (double)part_2;
-        const float t_14 = (float)total;
-        const float t_19 = 1.0f / t_14;
-        total_2 += (double)(t_3[(i < 0 ? i + x_0 : i) * 10 + (labels_2 < 0 ? labels_2 + 10 : labels_2)] + b[labels_2 < 0 ? labels_2 + 10 : labels_2] - best - sg_log_f32(t_14));
-        float best_3 = -INFINITY;
-        int64_t best_2 = 0;
-        for (int64_t j = 0; j < 10; ++j) {
-            const float t_13 = t_2[i * 10 + j];
-            const float p = t_13 * t_19;
-            const float t_27 = (t_23 == j ? -1.0f / (float)x_0 : 0.0f) - p * (-1.0f / (float)x_0);
-            const float term_2 = p;
-            if ((term_2 > best_3) | (sg_isnan_f32(term_2) & !sg_isnan_f32(best_3))) {
-                best_3 = term_2;
-                best_2 = j;
+    for (int64_t strip_start = first; strip_start < last; strip_start += 64) {
+        const int64_t strip_end = last - strip_start < 64 ? last : strip_start + 64;
+        for (int64_t i = strip_start; i < strip_end; ++i) {
+            const int64_t labels_2 = labels[i];
+            const int64_t t_23 = labels_2 < 0 ? labels_2 + 10 : labels_2;
+            float best = -INFINITY;
+            int32_t nan_seen = 0;
+            SG_ROW_2(SG_IDLE, 16, j, 0, 10, largest, float, best, or, int32_t, nan_seen, {
+                const float t_9 = t_3[i * 10 + j] + b[j];
+                const float term = t_9;
+                best = best < term ? term : best;
+                nan_seen = nan_seen | (int32_t)sg_isnan_f32(term);
+            })
+            best = nan_seen != 0 ? NAN : best;
+            double total = 0.0;
+            float part_2 = 0.0f;
+            SG_ROW_1(SG_IDLE, 16, j, 0, 10, add, float, part_2, {
+                const float t_9 = t_3[i * 10 + j] + b[j];
+                const float t_13 = sg_exp_f32(t_9 - best);
+                t_2[i * 10 + j] = t_13;
+                part_2 += t_13;
+            })
+            total += (double)part_2;
+            const float t_14 = (float)total;
+            const float t_19 = 1.0f / t_14;
+            float best_3 = -INFINITY;
+            int64_t best_2 = 0;
+            for (int64_t j = 0; j < 10; ++j) {
+                const float t_13 = t_2[i * 10 + j];
+                const float p = t_13 * t_19;
+                const float t_27 = (t_23 == j ? -1.0f / (float)x_0 : 0.0f) - p * (-1.0f / (float)x_0);
+                const float term_2 = p;
+                if ((term_2 > best_3) | (sg_isnan_f32(term_2) & !sg_isnan_f32(best_3))) {
+                    best_3 = term_2;
+                    best_2 = j;
+                }
+                t_2[i * 10 + j] = t_27;
+                grad_b_of_block[j] += t_27;
             }
-            t_2[i * 10 + j] = t_27;
-            grad_b_of_block[j] += t_27;
+            output_1[i] = best_2;
+            best_of_row[i - strip_start] = best;
+            t_14_of_row[i - strip_start] = t_14;
         }
-        output_1[i] = best_2;
+        /* the ends of these rows */
+        SG_ROW_1(SG_IDLE, 16, i, strip_start, strip_end, add, double, total_2, {
+            const int64_t labels_2 = labels[i];
+            const float best = best_of_row[i - strip_start];
+            const float t_14 = t_14_of_row[i - strip_start];
+            total_2 += (double)(t_3[(i < 0 ? i + x_0 : i) * 10 + (labels_2 < 0 ? labels_2 + 10 : labels_2)] + b[labels_2 < 0 ? labels_2 + 10 : labels_2] - best - sg_log_f32(t_14));
+        })
     }
     total_2_of_block[0] = total_2;
 }
