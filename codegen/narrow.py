@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from string import Template
 
-WIDEST = 16  # columns of a result up to which it counts as narrow
-WORK = 1 << 20  # multiplications up to which BLAS is as good: OpenBLAS takes small matrices as they lie, too
-KNOWN = 6 << 10  # the product of the known lengths from which 170 rows, not too large a batch, are so much work
+WIDEST = 12  # columns of a result up to which it counts as narrow: BLAS takes as long as for 16
+WORK = 1 << 14  # multiplications up to which BLAS is as good
+ROW = 160  # sums along rows: the lanes of a row's columns are added up in as long as so many multiplications take
+COMPILED = 1 << 18  # multiplications for which the kernels, which take the compiler 0.1 s, are worth compiling
+KNOWN = 6 << 10  # the product of the known lengths from which 40 rows, not too large a batch, are so many
 
 # Not a vector extension of one processor but of compilers: gcc and clang make of these types what there is.
 DECLARATIONS = """\
@@ -82,7 +84,8 @@ SG_PRODUCT void sg_dots_${s}_$N(int64_t k, const $T *a, const $T *next, const $T
         const sg_vector_$s x = *(const sg_vector_$s *)(a + l), y = *(const sg_vector_$s *)(next + l);
         SG_UNROLL
         for (int j = 0; j < GROUP; ++j) {
-            const sg_vector_$s w = *(const sg_vector_$s *)(b + j * SG_DEPTH_$S + l);
+            /* Loaded once for both, which is what takes the time: otherwise gcc makes it an operand of each. */
+            const sg_vector_$s w = *(const volatile sg_vector_$s *)(b + j * SG_DEPTH_$S + l);
             sum[j] += x * w;
             sum[GROUP + j] += y * w;
         }
@@ -183,8 +186,10 @@ SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb
 SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $T alpha, const $T *a, const $T *b,
                                  $T beta, $T *c, int64_t c_row, int64_t c_column)
 {
-    const int64_t work = m * k * $N;
+    const int64_t work = m * k * $N, columns = ($N + SG_LANES_$S - 1) / SG_LANES_$S * SG_LANES_$S;
     if (work < $work || m < 2 * SG_LANES_$S || k < SG_LANES_$S)
+        return false;
+    if (!ta && k * (columns - $N) < $row * $N) /* what is saved beside whole vectors of columns */
         return false;
     const int64_t threads = work < sg_worth() ? 1 : *sg_threads; /* which may change meanwhile */
     const int64_t parts = ((m + SG_ROWS - 1) / SG_ROWS + threads - 1) / threads * threads; /* as many for each thread */
@@ -229,16 +234,16 @@ def vectors(suffix: str) -> str:
 
 def kernels(suffix: str, columns: int) -> str:
     """The C of products of f32 or f64 whose result has so many columns."""
-    return _KERNELS.substitute(s=suffix, S=suffix.upper(), T=_TYPES[suffix], N=columns, work=WORK)
+    return _KERNELS.substitute(s=suffix, S=suffix.upper(), T=_TYPES[suffix], N=columns, work=WORK, row=ROW)
 
 
 def pays(m: int | None, n: int | None, k: int | None) -> bool:
     """Whether products of lengths that are known, or None, may be large enough.
 
-    The kernels take the compiler 0.1 s, so the known lengths must say that the matrices are not tiny.
+    The known lengths must say that the matrices are not tiny.
     """
     known = math.prod(length for length in (m, n, k) if length is not None)
-    return known >= (WORK if None not in (m, n, k) else KNOWN)
+    return known >= (COMPILED if None not in (m, n, k) else KNOWN)
 
 
 _TYPES = {"f32": "float", "f64": "double"}

@@ -78,7 +78,11 @@ static _Atomic bool sg_turned;
 
 SG_INLINE bool sg_turns(int64_t blocks, int64_t work)
 {
-    return blocks > 1 && work < (int64_t)128 * SG_BLOCK_WORK && (sg_turned = !sg_turned);
+    if (blocks == 1 || work >= (int64_t)128 * SG_BLOCK_WORK)
+        return false;
+    const bool turned = !sg_turned;
+    sg_turned = turned;
+    return turned;
 }
 
 /* Calls CALL for each block of 0 ... N-1; it may use `block`, `first` and `last`, which is one behind the block.
