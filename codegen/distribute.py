@@ -92,23 +92,35 @@ def _may_gain(rows: ir.For) -> bool:
 def _apart(rows: ir.For) -> tuple[list[ir.Stmt], list[ir.Stmt]]:
     """The statements of a row: those that stay, and those that may wait for other rows."""
     uses = _uses(rows.body)
-    written = _written(rows.body)
     costly = _costly(rows.body)
+    own = {s.var for s in rows.body if isinstance(s, ir.Declare)}
+    changed = _written(rows.body) | (_assigned(rows.body) - own)  # by one row for another
     staying: list[ir.Stmt] = []
     waiting: list[ir.Stmt] = []
     used: set[ir.Var | str] = set()  # by statements that stay, later in the row
     assigned: set[ir.Var | str] = set()  # by these
     for stmt, gains in zip(reversed(rows.body), reversed(costly), strict=True):
-        own = _uses([stmt])
-        reads = own.keys() - {stmt.buffer.name} if isinstance(stmt, ir.Store) else own.keys()
-        unchanged = written.isdisjoint(reads) and assigned.isdisjoint(reads)
-        if (gains or isinstance(stmt, ir.Declare)) and unchanged and _may_wait(stmt, rows.index, own, uses - own, used):
+        mentioned = _uses([stmt])
+        reads = mentioned.keys() - {_target(stmt)}
+        unchanged = reads.isdisjoint(changed) and reads.isdisjoint(assigned)
+        may_wait = _may_wait(stmt, rows.index, mentioned, uses - mentioned, used)
+        if may_wait and unchanged and (gains or isinstance(stmt, ir.Declare)):
             waiting.insert(0, stmt)
         else:
             staying.insert(0, stmt)
-            used.update(own)
-            assigned.update(s.var for s in statements([stmt]) if isinstance(s, ir.Assign))
+            used |= mentioned.keys()
+            assigned |= _assigned([stmt])
     return staying, waiting
+
+
+def _target(stmt: ir.Stmt) -> ir.Var | str | None:
+    """What a statement stores or adds to."""
+    match stmt:
+        case ir.Store(buffer):
+            return buffer.name
+        case ir.Assign(var):
+            return var
+    return None
 
 
 def _costly(body: Iterable[ir.Stmt]) -> list[bool]:
@@ -145,6 +157,11 @@ def _uses(body: Sequence[ir.Stmt]) -> Uses:
     return found
 
 
-def _written(body: Iterable[ir.Stmt]) -> set[str]:
+def _assigned(body: Iterable[ir.Stmt]) -> set[ir.Var | str]:
+    """The locals that statements assign to."""
+    return {s.var for s in statements(body) if isinstance(s, ir.Assign)}
+
+
+def _written(body: Iterable[ir.Stmt]) -> set[ir.Var | str]:
     """The names of the arrays that statements store to."""
     return {s.buffer.name for s in statements(body) if isinstance(s, ir.Store)}

@@ -61,6 +61,8 @@ def test_what_must_not_wait():
     assert waiting(ir.Assign(outer, outer * log(total))) == 0  # no sum
     assert waiting(ir.Assign(outer, outer + log(total)), after=[ir.Store(Y, i, outer)]) == 0  # a sum so far
     assert waiting(ir.Declare(t, log(total)), ir.Store(Y, i, t), after=[ir.Assign(total, total + total)]) == 0
+    assert waiting(ir.Store(Y, i, log(outer)), before=[ir.Assign(outer, outer + at(X, i))]) == 0  # of the rows so far
+    assert waiting(ir.Store(Y, i, log(u)), before=[ir.Declare(u, at(X, i))]) == 1  # of its own
 
 
 @pytest.mark.parametrize("rows", [0, 1, 15, STRIP - 1, STRIP, STRIP + 1, 3 * STRIP + 17])
