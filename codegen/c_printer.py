@@ -193,7 +193,7 @@ def _loop(loop: ir.For, depth: int) -> Iterator[str]:
     by = f"++{i}" if loop.step == 1 else f"{i} += {loop.step}"
     if loop.vectors is not None:
         head = f"SG_ROW_{len(loop.sums)}({'SG_IDLE' if loop.vectors.idle else 'SG_ONE_BY_ONE'}, "
-        ends = [str(loop.vectors.lanes), i, inside(loop.start, COMMA + 1), inside(loop.extent, COMMA + 1)]
+        ends = [c_type(loop.vectors.of).name, i, inside(loop.start, COMMA + 1), inside(loop.extent, COMMA + 1)]
         ends += [f"{rows.WORDS[operator]}, {c_type(v.dtype).name}, {v.name}" for operator, v in loop.sums]
         yield from _broken(head, ", ".join(ends), ", {", pad)
     else:

@@ -177,9 +177,9 @@ class For(Stmt):
 
 @dataclass(frozen=True)
 class Vectors:
-    """A loop in vectors of so many `lanes`, see rows.py; `idle`: in one at the end, some may have nothing to do."""
+    """A loop in vectors with lanes for elements of dtype `of`, see rows.py; `idle`: at the end some may have none."""
 
-    lanes: int
+    of: str
     idle: bool
 
 

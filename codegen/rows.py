@@ -5,8 +5,8 @@ other; here they meet in pairs, and pairs of pairs. What a row has left over aft
 times of ten exponentials; here it is one more vector with idle lanes, where the machine has such. Of loops that are
 cheap and combine nothing they make shorter vectors, which do as well, unless these would wait for what such a vector
 has just written: the machine hands on whole stores only. Nor are lanes left idle where rows add to the elements of
-another, and the next row would wait. And a loop over a whole array ends only once. With vectors shorter than VECTOR
-there are two for every value, and long rows take 1.4 times as long: there the loops are what they were.
+another, and the next row would wait. And a loop over a whole array ends only once. Vectors shorter than those of AVX2
+hold few elements, and no lane of theirs can be idle: there the loops are what they were.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from codegen.ahead import Outer, is_costly, moves
 from codegen.dtypes import itemsize
 from codegen.visit import expressions, statements, walk
 
-VECTOR = 64  # bytes: vectors that long can have idle lanes
+LONGEST = 64  # bytes of a vector, at most
 MOST = 4  # values that the lanes of a loop combine: each number has a form of SG_ROW
 # How the C calls what OpenMP spells so.
 WORDS = {"+": "add", "*": "multiply", "max": "largest", "min": "smallest", "&": "and", "|": "or"}
@@ -55,20 +55,19 @@ def _vectors(loop: ir.For, outer: Outer, written: Container[ir.Buffer]) -> ir.Ve
     """How a loop had better run; None where that is left to the compiler."""
     stored = [s for s in loop.body if isinstance(s, ir.Store)]
     loaded = [e for e in expressions(loop.body) if isinstance(e, ir.Load)]
-    dtypes = {*(s.buffer.dtype for s in stored), *(e.dtype for e in loaded), *(var.dtype for _, var in loop.sums)}
-    sizes = set(map(itemsize, dtypes))
-    if loop.lanes or loop.step != 1 or not sizes or not sizes <= {4, 8}:
+    dtypes = [*(s.buffer.dtype for s in stored), *(e.dtype for e in loaded), *(var.dtype for _, var in loop.sums)]
+    if loop.lanes or loop.step != 1 or not dtypes or not {itemsize(dtype) for dtype in dtypes} <= {4, 8}:
         return None
     if any(isinstance(s, ir.SourceLine) for s in loop.body):
         return None
-    lanes = VECTOR // min(sizes)
+    of = min(dtypes, key=itemsize)
     added_to = [s for s in stored if ir.Load(s.buffer.dtype, s.buffer, s.offset) in walk(s.value)]
     idle = all(moves(s.offset, outer) for s in added_to)
     match loop.start, loop.extent:
-        case ir.Literal(_, first), ir.Literal(_, last) if (last - first) % lanes == 0:
+        case ir.Literal(_, first), ir.Literal(_, last) if (last - first) * itemsize(of) % LONGEST == 0:
             idle = False
     waits = any(e.buffer in written for e in loaded)
-    return ir.Vectors(lanes, idle) if 0 < len(loop.sums) <= MOST or (idle and (waits or is_costly([loop]))) else None
+    return ir.Vectors(of, idle) if 0 < len(loop.sums) <= MOST or (idle and (waits or is_costly([loop]))) else None
 
 
 def declarations(kernels: Iterable[ir.Kernel]) -> list[str]:
@@ -80,12 +79,19 @@ def declarations(kernels: Iterable[ir.Kernel]) -> list[str]:
 
 
 _VECTORS = """\
-/* Loops in vectors of LANES, where the machine has them so long; with shorter ones the compiler does better by itself.
-   With SG_IDLE, what is left over at the end is one more, with idle lanes, and not done one by one. gcc then has two
-   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. */
-#if defined(SG_SIMD) && defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+/* Loops in vectors with a lane for each element of type OF, where lanes can be idle; elsewhere the compiler does better
+   by itself. With SG_IDLE, what is left over at the end is one more vector, and not done one by one. gcc then has two
+   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. Vectors of AVX2
+   it would set to 0 by halves, for which those who read them whole would wait. */
+#if defined(SG_SIMD) && defined(__AVX2__) && defined(__GNUC__) && !defined(__clang__)
 #define SG_VECTORS
+#ifdef __AVX512F__
+enum { SG_LONG = 64 };
 #define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
+#else
+enum { SG_LONG = 32 };
+#define SG_BY_VECTORS __attribute__((optimize("ira-region=all", "no-tree-loop-distribute-patterns")))
+#endif
 #else
 #define SG_BY_VECTORS
 #endif
@@ -109,25 +115,26 @@ _WORDS = {
 
 _JOIN = """\
 /* Combines the elements of an array with a value: in pairs, and pairs of pairs. */
-#define SG_JOIN(how, value, array, lanes)                                                \\
-    for (int sg_lane = 0; lanes == 16 && sg_lane < 8; ++sg_lane)                         \\
-        array[sg_lane] = how(array[sg_lane], array[sg_lane + lanes / 2]);                \\
-    for (int sg_lane = 0; sg_lane < 4; ++sg_lane)                                        \\
-        array[sg_lane] = how(array[sg_lane], array[sg_lane + 4]);                        \\
+#define SG_JOIN(how, value, array)                                                       \\
+    for (int sg_lane = 0; sg_lanes == 16 && sg_lane < 8; ++sg_lane)                      \\
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + sg_lanes / 2]);             \\
+    for (int sg_lane = 0; sg_lanes >= 8 && sg_lane < 4; ++sg_lane)                       \\
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + (sg_lanes >= 8 ? 4 : 0)]);  \\
     array[0] = how(how(array[0], array[2]), how(array[1], array[3]));                    \\
     value = how(value, array[0]);"""
 
 # Loops whose lanes combine some values; what has an @ is there once for each of them.
 _ROW = """\
-#define SG_ROW_COUNT(end, lanes, index, from, to, how_@, type_@, x_@, ...)
+#define SG_ROW_COUNT(end, of, index, from, to, how_@, type_@, x_@, ...)
     {
-        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));
+        enum { sg_lanes = SG_LONG / (int)sizeof(of) };
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(int64_t)sg_lanes);
         const int32_t sg_left = (int32_t)((to) - sg_whole);
-        type_@ sg_x_@[lanes];
-        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_@[sg_lane] = SG_START_##how_@(x_@);
-        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {
+        type_@ sg_x_@[sg_lanes];
+        for (int sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) sg_x_@[sg_lane] = SG_START_##how_@(x_@);
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += sg_lanes) {
             SG_LANES(omp simd)
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {
+            for (int32_t sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) {
                 const int64_t index = sg_at + sg_lane;
                 type_@ x_@ = sg_x_@[sg_lane];
                 __VA_ARGS__
@@ -136,7 +143,7 @@ _ROW = """\
         }
         if (end && sg_left > 0) {
             SG_LANES(omp simd)
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {
+            for (int32_t sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) {
                 type_@ x_@ = sg_x_@[sg_lane];
                 if (sg_lane < sg_left) {
                     const int64_t index = sg_whole + sg_lane;
@@ -145,13 +152,13 @@ _ROW = """\
                 sg_x_@[sg_lane] = x_@;
             }
         }
-        SG_JOIN(SG_##how_@, x_@, sg_x_@, lanes)
+        SG_JOIN(SG_##how_@, x_@, sg_x_@)
         for (int64_t index = sg_whole; !(end) && index < (to); ++index)
             __VA_ARGS__
     }"""
 
 _PLAIN_ROW = """\
-#define SG_ROW_COUNT(end, lanes, index, from, to, how_@, type_@, x_@, ...)
+#define SG_ROW_COUNT(end, of, index, from, to, how_@, type_@, x_@, ...)
     SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_@ : x_@))
     for (int64_t index = from; index < (to); ++index)
         __VA_ARGS__"""

@@ -166,12 +166,19 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
-/* Loops in vectors of LANES, where the machine has them so long; with shorter ones the compiler does better by itself.
-   With SG_IDLE, what is left over at the end is one more, with idle lanes, and not done one by one. gcc then has two
-   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. */
-#if defined(SG_SIMD) && defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+/* Loops in vectors with a lane for each element of type OF, where lanes can be idle; elsewhere the compiler does better
+   by itself. With SG_IDLE, what is left over at the end is one more vector, and not done one by one. gcc then has two
+   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. Vectors of AVX2
+   it would set to 0 by halves, for which those who read them whole would wait. */
+#if defined(SG_SIMD) && defined(__AVX2__) && defined(__GNUC__) && !defined(__clang__)
 #define SG_VECTORS
+#ifdef __AVX512F__
+enum { SG_LONG = 64 };
 #define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
+#else
+enum { SG_LONG = 32 };
+#define SG_BY_VECTORS __attribute__((optimize("ira-region=all", "no-tree-loop-distribute-patterns")))
+#endif
 #else
 #define SG_BY_VECTORS
 #endif
@@ -182,55 +189,56 @@ enum { SG_ONE_BY_ONE, SG_IDLE };
 #define SG_SIGN_add +
 
 /* Combines the elements of an array with a value: in pairs, and pairs of pairs. */
-#define SG_JOIN(how, value, array, lanes)                                                \
-    for (int sg_lane = 0; lanes == 16 && sg_lane < 8; ++sg_lane)                         \
-        array[sg_lane] = how(array[sg_lane], array[sg_lane + lanes / 2]);                \
-    for (int sg_lane = 0; sg_lane < 4; ++sg_lane)                                        \
-        array[sg_lane] = how(array[sg_lane], array[sg_lane + 4]);                        \
+#define SG_JOIN(how, value, array)                                                       \
+    for (int sg_lane = 0; sg_lanes == 16 && sg_lane < 8; ++sg_lane)                      \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + sg_lanes / 2]);             \
+    for (int sg_lane = 0; sg_lanes >= 8 && sg_lane < 4; ++sg_lane)                       \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + (sg_lanes >= 8 ? 4 : 0)]);  \
     array[0] = how(how(array[0], array[2]), how(array[1], array[3]));                    \
     value = how(value, array[0]);
 
 /* BODY for INDEX = FROM ... TO-1. Each lane has 2 such x of its own. */
 #ifdef SG_VECTORS
-#define SG_ROW_2(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)         \
-    {                                                                                              \
-        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                            \
-        const int32_t sg_left = (int32_t)((to) - sg_whole);                                        \
-        type_1 sg_x_1[lanes];                                                                      \
-        type_2 sg_x_2[lanes];                                                                      \
-        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
-        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_2[sg_lane] = SG_START_##how_2(x_2); \
-        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                             \
-            SG_LANES(omp simd)                                                                     \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
-                const int64_t index = sg_at + sg_lane;                                             \
-                type_1 x_1 = sg_x_1[sg_lane];                                                      \
-                type_2 x_2 = sg_x_2[sg_lane];                                                      \
-                __VA_ARGS__                                                                        \
-                sg_x_1[sg_lane] = x_1;                                                             \
-                sg_x_2[sg_lane] = x_2;                                                             \
-            }                                                                                      \
-        }                                                                                          \
-        if (end && sg_left > 0) {                                                                  \
-            SG_LANES(omp simd)                                                                     \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
-                type_1 x_1 = sg_x_1[sg_lane];                                                      \
-                type_2 x_2 = sg_x_2[sg_lane];                                                      \
-                if (sg_lane < sg_left) {                                                           \
-                    const int64_t index = sg_whole + sg_lane;                                      \
-                    __VA_ARGS__                                                                    \
-                }                                                                                  \
-                sg_x_1[sg_lane] = x_1;                                                             \
-                sg_x_2[sg_lane] = x_2;                                                             \
-            }                                                                                      \
-        }                                                                                          \
-        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                    \
-        SG_JOIN(SG_##how_2, x_2, sg_x_2, lanes)                                                    \
-        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                            \
-            __VA_ARGS__                                                                            \
+#define SG_ROW_2(end, of, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)               \
+    {                                                                                                 \
+        enum { sg_lanes = SG_LONG / (int)sizeof(of) };                                                \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(int64_t)sg_lanes);                     \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                           \
+        type_1 sg_x_1[sg_lanes];                                                                      \
+        type_2 sg_x_2[sg_lanes];                                                                      \
+        for (int sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
+        for (int sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) sg_x_2[sg_lane] = SG_START_##how_2(x_2); \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += sg_lanes) {                             \
+            SG_LANES(omp simd)                                                                        \
+            for (int32_t sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) {                                \
+                const int64_t index = sg_at + sg_lane;                                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                         \
+                type_2 x_2 = sg_x_2[sg_lane];                                                         \
+                __VA_ARGS__                                                                           \
+                sg_x_1[sg_lane] = x_1;                                                                \
+                sg_x_2[sg_lane] = x_2;                                                                \
+            }                                                                                         \
+        }                                                                                             \
+        if (end && sg_left > 0) {                                                                     \
+            SG_LANES(omp simd)                                                                        \
+            for (int32_t sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) {                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                         \
+                type_2 x_2 = sg_x_2[sg_lane];                                                         \
+                if (sg_lane < sg_left) {                                                              \
+                    const int64_t index = sg_whole + sg_lane;                                         \
+                    __VA_ARGS__                                                                       \
+                }                                                                                     \
+                sg_x_1[sg_lane] = x_1;                                                                \
+                sg_x_2[sg_lane] = x_2;                                                                \
+            }                                                                                         \
+        }                                                                                             \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1)                                                              \
+        SG_JOIN(SG_##how_2, x_2, sg_x_2)                                                              \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                               \
+            __VA_ARGS__                                                                               \
     }
 #else
-#define SG_ROW_2(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)   \
+#define SG_ROW_2(end, of, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)      \
     SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1) reduction(SG_SIGN_##how_2 : x_2)) \
     for (int64_t index = from; index < (to); ++index)                                        \
         __VA_ARGS__
@@ -456,7 +464,7 @@ SG_KERNEL void compute_loss_update_bias(double *restrict t, double *restrict bia
         const int64_t end = last - run < 512 ? last : run + 512;
         sg_ahead(t + run, 8192, (end - run) * 8);
         sg_ahead(targets + run, 8192, (end - run) * 8);
-        SG_ROW_2(SG_IDLE, 8, i, run, end, add, double, total, add, double, grad_bias, {
+        SG_ROW_2(SG_IDLE, double, i, run, end, add, double, total, add, double, grad_bias, {
             const double t_3 = t[i];
             const double score = t_3 + bias_2;
             const double targets_2 = targets[i];

@@ -166,12 +166,19 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
-/* Loops in vectors of LANES, where the machine has them so long; with shorter ones the compiler does better by itself.
-   With SG_IDLE, what is left over at the end is one more, with idle lanes, and not done one by one. gcc then has two
-   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. */
-#if defined(SG_SIMD) && defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+/* Loops in vectors with a lane for each element of type OF, where lanes can be idle; elsewhere the compiler does better
+   by itself. With SG_IDLE, what is left over at the end is one more vector, and not done one by one. gcc then has two
+   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. Vectors of AVX2
+   it would set to 0 by halves, for which those who read them whole would wait. */
+#if defined(SG_SIMD) && defined(__AVX2__) && defined(__GNUC__) && !defined(__clang__)
 #define SG_VECTORS
+#ifdef __AVX512F__
+enum { SG_LONG = 64 };
 #define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
+#else
+enum { SG_LONG = 32 };
+#define SG_BY_VECTORS __attribute__((optimize("ira-region=all", "no-tree-loop-distribute-patterns")))
+#endif
 #else
 #define SG_BY_VECTORS
 #endif
@@ -192,94 +199,96 @@ enum { SG_ONE_BY_ONE, SG_IDLE };
 #define SG_SIGN_smallest min
 
 /* Combines the elements of an array with a value: in pairs, and pairs of pairs. */
-#define SG_JOIN(how, value, array, lanes)                                                \
-    for (int sg_lane = 0; lanes == 16 && sg_lane < 8; ++sg_lane)                         \
-        array[sg_lane] = how(array[sg_lane], array[sg_lane + lanes / 2]);                \
-    for (int sg_lane = 0; sg_lane < 4; ++sg_lane)                                        \
-        array[sg_lane] = how(array[sg_lane], array[sg_lane + 4]);                        \
+#define SG_JOIN(how, value, array)                                                       \
+    for (int sg_lane = 0; sg_lanes == 16 && sg_lane < 8; ++sg_lane)                      \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + sg_lanes / 2]);             \
+    for (int sg_lane = 0; sg_lanes >= 8 && sg_lane < 4; ++sg_lane)                       \
+        array[sg_lane] = how(array[sg_lane], array[sg_lane + (sg_lanes >= 8 ? 4 : 0)]);  \
     array[0] = how(how(array[0], array[2]), how(array[1], array[3]));                    \
     value = how(value, array[0]);
 
 /* BODY for INDEX = FROM ... TO-1. Each lane has an x of its own, until the end. */
 #ifdef SG_VECTORS
-#define SG_ROW_1(end, lanes, index, from, to, how_1, type_1, x_1, ...)                             \
-    {                                                                                              \
-        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                            \
-        const int32_t sg_left = (int32_t)((to) - sg_whole);                                        \
-        type_1 sg_x_1[lanes];                                                                      \
-        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
-        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                             \
-            SG_LANES(omp simd)                                                                     \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
-                const int64_t index = sg_at + sg_lane;                                             \
-                type_1 x_1 = sg_x_1[sg_lane];                                                      \
-                __VA_ARGS__                                                                        \
-                sg_x_1[sg_lane] = x_1;                                                             \
-            }                                                                                      \
-        }                                                                                          \
-        if (end && sg_left > 0) {                                                                  \
-            SG_LANES(omp simd)                                                                     \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
-                type_1 x_1 = sg_x_1[sg_lane];                                                      \
-                if (sg_lane < sg_left) {                                                           \
-                    const int64_t index = sg_whole + sg_lane;                                      \
-                    __VA_ARGS__                                                                    \
-                }                                                                                  \
-                sg_x_1[sg_lane] = x_1;                                                             \
-            }                                                                                      \
-        }                                                                                          \
-        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                    \
-        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                            \
-            __VA_ARGS__                                                                            \
+#define SG_ROW_1(end, of, index, from, to, how_1, type_1, x_1, ...)                                   \
+    {                                                                                                 \
+        enum { sg_lanes = SG_LONG / (int)sizeof(of) };                                                \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(int64_t)sg_lanes);                     \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                           \
+        type_1 sg_x_1[sg_lanes];                                                                      \
+        for (int sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += sg_lanes) {                             \
+            SG_LANES(omp simd)                                                                        \
+            for (int32_t sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) {                                \
+                const int64_t index = sg_at + sg_lane;                                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                         \
+                __VA_ARGS__                                                                           \
+                sg_x_1[sg_lane] = x_1;                                                                \
+            }                                                                                         \
+        }                                                                                             \
+        if (end && sg_left > 0) {                                                                     \
+            SG_LANES(omp simd)                                                                        \
+            for (int32_t sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) {                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                         \
+                if (sg_lane < sg_left) {                                                              \
+                    const int64_t index = sg_whole + sg_lane;                                         \
+                    __VA_ARGS__                                                                       \
+                }                                                                                     \
+                sg_x_1[sg_lane] = x_1;                                                                \
+            }                                                                                         \
+        }                                                                                             \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1)                                                              \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                               \
+            __VA_ARGS__                                                                               \
     }
 #else
-#define SG_ROW_1(end, lanes, index, from, to, how_1, type_1, x_1, ...) \
-    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1))            \
-    for (int64_t index = from; index < (to); ++index)                  \
+#define SG_ROW_1(end, of, index, from, to, how_1, type_1, x_1, ...) \
+    SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1))         \
+    for (int64_t index = from; index < (to); ++index)               \
         __VA_ARGS__
 #endif
 
 /* BODY for INDEX = FROM ... TO-1. Each lane has 2 such x of its own. */
 #ifdef SG_VECTORS
-#define SG_ROW_2(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)         \
-    {                                                                                              \
-        const int64_t sg_whole = (from) + (((to) - (from)) & -(lanes));                            \
-        const int32_t sg_left = (int32_t)((to) - sg_whole);                                        \
-        type_1 sg_x_1[lanes];                                                                      \
-        type_2 sg_x_2[lanes];                                                                      \
-        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
-        for (int sg_lane = 0; sg_lane < lanes; ++sg_lane) sg_x_2[sg_lane] = SG_START_##how_2(x_2); \
-        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += lanes) {                             \
-            SG_LANES(omp simd)                                                                     \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
-                const int64_t index = sg_at + sg_lane;                                             \
-                type_1 x_1 = sg_x_1[sg_lane];                                                      \
-                type_2 x_2 = sg_x_2[sg_lane];                                                      \
-                __VA_ARGS__                                                                        \
-                sg_x_1[sg_lane] = x_1;                                                             \
-                sg_x_2[sg_lane] = x_2;                                                             \
-            }                                                                                      \
-        }                                                                                          \
-        if (end && sg_left > 0) {                                                                  \
-            SG_LANES(omp simd)                                                                     \
-            for (int32_t sg_lane = 0; sg_lane < lanes; ++sg_lane) {                                \
-                type_1 x_1 = sg_x_1[sg_lane];                                                      \
-                type_2 x_2 = sg_x_2[sg_lane];                                                      \
-                if (sg_lane < sg_left) {                                                           \
-                    const int64_t index = sg_whole + sg_lane;                                      \
-                    __VA_ARGS__                                                                    \
-                }                                                                                  \
-                sg_x_1[sg_lane] = x_1;                                                             \
-                sg_x_2[sg_lane] = x_2;                                                             \
-            }                                                                                      \
-        }                                                                                          \
-        SG_JOIN(SG_##how_1, x_1, sg_x_1, lanes)                                                    \
-        SG_JOIN(SG_##how_2, x_2, sg_x_2, lanes)                                                    \
-        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                            \
-            __VA_ARGS__                                                                            \
+#define SG_ROW_2(end, of, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)               \
+    {                                                                                                 \
+        enum { sg_lanes = SG_LONG / (int)sizeof(of) };                                                \
+        const int64_t sg_whole = (from) + (((to) - (from)) & -(int64_t)sg_lanes);                     \
+        const int32_t sg_left = (int32_t)((to) - sg_whole);                                           \
+        type_1 sg_x_1[sg_lanes];                                                                      \
+        type_2 sg_x_2[sg_lanes];                                                                      \
+        for (int sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) sg_x_1[sg_lane] = SG_START_##how_1(x_1); \
+        for (int sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) sg_x_2[sg_lane] = SG_START_##how_2(x_2); \
+        for (int64_t sg_at = from; sg_at < sg_whole; sg_at += sg_lanes) {                             \
+            SG_LANES(omp simd)                                                                        \
+            for (int32_t sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) {                                \
+                const int64_t index = sg_at + sg_lane;                                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                         \
+                type_2 x_2 = sg_x_2[sg_lane];                                                         \
+                __VA_ARGS__                                                                           \
+                sg_x_1[sg_lane] = x_1;                                                                \
+                sg_x_2[sg_lane] = x_2;                                                                \
+            }                                                                                         \
+        }                                                                                             \
+        if (end && sg_left > 0) {                                                                     \
+            SG_LANES(omp simd)                                                                        \
+            for (int32_t sg_lane = 0; sg_lane < sg_lanes; ++sg_lane) {                                \
+                type_1 x_1 = sg_x_1[sg_lane];                                                         \
+                type_2 x_2 = sg_x_2[sg_lane];                                                         \
+                if (sg_lane < sg_left) {                                                              \
+                    const int64_t index = sg_whole + sg_lane;                                         \
+                    __VA_ARGS__                                                                       \
+                }                                                                                     \
+                sg_x_1[sg_lane] = x_1;                                                                \
+                sg_x_2[sg_lane] = x_2;                                                                \
+            }                                                                                         \
+        }                                                                                             \
+        SG_JOIN(SG_##how_1, x_1, sg_x_1)                                                              \
+        SG_JOIN(SG_##how_2, x_2, sg_x_2)                                                              \
+        for (int64_t index = sg_whole; !(end) && index < (to); ++index)                               \
+            __VA_ARGS__                                                                               \
     }
 #else
-#define SG_ROW_2(end, lanes, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)   \
+#define SG_ROW_2(end, of, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, ...)      \
     SG_ALL_LANES(omp simd reduction(SG_SIGN_##how_1 : x_1) reduction(SG_SIGN_##how_2 : x_2)) \
     for (int64_t index = from; index < (to); ++index)                                        \
         __VA_ARGS__
@@ -507,7 +516,7 @@ SG_KERNEL void compute(const int64_t *restrict labels, uint8_t *restrict t, int6
         if (x_0 * 8 >= 8388608) {
             sg_ahead(labels + run, 16384, (end - run) * 8);
         }
-        SG_ROW_1(SG_IDLE, 16, i, run, end, smallest, uint32_t, best, {
+        SG_ROW_1(SG_IDLE, uint32_t, i, run, end, smallest, uint32_t, best, {
             const int64_t labels_2 = labels[i];
             best = sg_minimum_u32(best, (uint32_t)((labels_2 >= -10) & (labels_2 < 10)));
         })
@@ -539,7 +548,7 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
             const int64_t t_23 = labels_2 < 0 ? labels_2 + 10 : labels_2;
             float best = -INFINITY;
             int32_t nan_seen = 0;
-            SG_ROW_2(SG_IDLE, 16, j, 0, 10, largest, float, best, or, int32_t, nan_seen, {
+            SG_ROW_2(SG_IDLE, float, j, 0, 10, largest, float, best, or, int32_t, nan_seen, {
                 const float t_9 = t_3[i * 10 + j] + b[j];
                 const float term = t_9;
                 best = best < term ? term : best;
@@ -548,7 +557,7 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
             best = nan_seen != 0 ? NAN : best;
             double total = 0.0;
             float part_2 = 0.0f;
-            SG_ROW_1(SG_IDLE, 16, j, 0, 10, add, float, part_2, {
+            SG_ROW_1(SG_IDLE, float, j, 0, 10, add, float, part_2, {
                 const float t_9 = t_3[i * 10 + j] + b[j];
                 const float t_13 = sg_exp_f32(t_9 - best);
                 t_2[i * 10 + j] = t_13;
@@ -576,7 +585,7 @@ SG_KERNEL void compute_loss_grad_b(const int64_t *restrict labels, const float *
             t_14_of_row[i - strip_start] = t_14;
         }
         /* the ends of these rows */
-        SG_ROW_1(SG_IDLE, 16, i, strip_start, strip_end, add, double, total_2, {
+        SG_ROW_1(SG_IDLE, float, i, strip_start, strip_end, add, double, total_2, {
             const int64_t labels_2 = labels[i];
             const float best = best_of_row[i - strip_start];
             const float t_14 = t_14_of_row[i - strip_start];
