@@ -5,8 +5,9 @@ other; here they meet in pairs, and pairs of pairs. What a row has left over aft
 times of ten exponentials; here it is one more vector with idle lanes, where the machine has such. Of loops that are
 cheap and combine nothing they make shorter vectors, which do as well, unless these would wait for what such a vector
 has just written: the machine hands on whole stores only. Nor are lanes left idle where rows add to the elements of
-another, and the next row would wait. And a loop over a whole array ends only once. Vectors shorter than those of AVX2
-hold few elements, and no lane of theirs can be idle: there the loops are what they were.
+another, and the next row would wait. And a loop over a whole array ends only once. Where no lanes can be idle, as in
+vectors shorter than those of AVX2, and of AVX2 with clang, which makes single elements of such loops, they are what
+they were.
 """
 
 from __future__ import annotations
@@ -79,21 +80,21 @@ def declarations(kernels: Iterable[ir.Kernel]) -> list[str]:
 
 
 _VECTORS = """\
-/* Loops in vectors with a lane for each element of type OF, where lanes can be idle; elsewhere the compiler does better
-   by itself. With SG_IDLE, what is left over at the end is one more vector, and not done one by one. gcc then has two
-   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. Vectors of AVX2
-   it would set to 0 by halves, for which those who read them whole would wait. */
-#if defined(SG_SIMD) && defined(__AVX2__) && defined(__GNUC__) && !defined(__clang__)
-#define SG_VECTORS
-#ifdef __AVX512F__
-enum { SG_LONG = 64 };
+/* Loops in vectors with a lane for each element of type OF, where the compiler can leave lanes idle. With SG_IDLE, what
+   is left over at the end is one more vector, and not done one by one. gcc then has two copies of a body to find
+   registers for, and finds them if it is told to look at every loop by itself. Vectors of AVX2 it would set to 0 by
+   halves, for which those who read them whole would wait. */
+#if defined(SG_SIMD) && defined(__GNUC__) && defined(__AVX512F__)
+#define SG_VECTOR_BYTES 64
+#elif defined(SG_SIMD) && defined(__GNUC__) && defined(__AVX2__) && !defined(__clang__)
+#define SG_VECTOR_BYTES 32
+#endif
+#if !defined(SG_VECTOR_BYTES) || defined(__clang__)
+#define SG_BY_VECTORS
+#elif SG_VECTOR_BYTES == 64
 #define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
 #else
-enum { SG_LONG = 32 };
 #define SG_BY_VECTORS __attribute__((optimize("ira-region=all", "no-tree-loop-distribute-patterns")))
-#endif
-#else
-#define SG_BY_VECTORS
 #endif
 enum { SG_ONE_BY_ONE, SG_IDLE };
 #define SG_ALL_LANES(clauses) SG_LANES(clauses)"""
@@ -127,7 +128,7 @@ _JOIN = """\
 _ROW = """\
 #define SG_ROW_COUNT(end, of, index, from, to, how_@, type_@, x_@, ...)
     {
-        enum { sg_lanes = SG_LONG / (int)sizeof(of) };
+        enum { sg_lanes = SG_VECTOR_BYTES / (int)sizeof(of) };
         const int64_t sg_whole = (from) + (((to) - (from)) & -(int64_t)sg_lanes);
         const int32_t sg_left = (int32_t)((to) - sg_whole);
         type_@ sg_x_@[sg_lanes];
@@ -172,7 +173,7 @@ def _row(count: int) -> str:
     of_each = {0: "", 1: " Each lane has an x of its own, until the end."}
     what = of_each.get(count, f" Each lane has {count} such x of its own.")
     head = f"/* BODY for INDEX = FROM ... TO-1.{what} */"
-    return "\n".join([head, "#ifdef SG_VECTORS", _form(_ROW, count), "#else", _form(_PLAIN_ROW, count), "#endif"])
+    return "\n".join([head, "#ifdef SG_VECTOR_BYTES", _form(_ROW, count), "#else", _form(_PLAIN_ROW, count), "#endif"])
 
 
 def _form(macro: str, count: int) -> str:

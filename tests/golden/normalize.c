@@ -218,21 +218,21 @@ static inline void sg_ahead(const void *from, int64_t distance, int64_t bytes)
 #endif
 }
 
-/* Loops in vectors with a lane for each element of type OF, where lanes can be idle; elsewhere the compiler does better
-   by itself. With SG_IDLE, what is left over at the end is one more vector, and not done one by one. gcc then has two
-   copies of a body to find registers for, and finds them if it is told to look at every loop by itself. Vectors of AVX2
-   it would set to 0 by halves, for which those who read them whole would wait. */
-#if defined(SG_SIMD) && defined(__AVX2__) && defined(__GNUC__) && !defined(__clang__)
-#define SG_VECTORS
-#ifdef __AVX512F__
-enum { SG_LONG = 64 };
+/* Loops in vectors with a lane for each element of type OF, where the compiler can leave lanes idle. With SG_IDLE, what
+   is left over at the end is one more vector, and not done one by one. gcc then has two copies of a body to find
+   registers for, and finds them if it is told to look at every loop by itself. Vectors of AVX2 it would set to 0 by
+   halves, for which those who read them whole would wait. */
+#if defined(SG_SIMD) && defined(__GNUC__) && defined(__AVX512F__)
+#define SG_VECTOR_BYTES 64
+#elif defined(SG_SIMD) && defined(__GNUC__) && defined(__AVX2__) && !defined(__clang__)
+#define SG_VECTOR_BYTES 32
+#endif
+#if !defined(SG_VECTOR_BYTES) || defined(__clang__)
+#define SG_BY_VECTORS
+#elif SG_VECTOR_BYTES == 64
 #define SG_BY_VECTORS __attribute__((optimize("ira-region=all")))
 #else
-enum { SG_LONG = 32 };
 #define SG_BY_VECTORS __attribute__((optimize("ira-region=all", "no-tree-loop-distribute-patterns")))
-#endif
-#else
-#define SG_BY_VECTORS
 #endif
 enum { SG_ONE_BY_ONE, SG_IDLE };
 #define SG_ALL_LANES(clauses) SG_LANES(clauses)
@@ -256,10 +256,10 @@ enum { SG_ONE_BY_ONE, SG_IDLE };
     value = how(value, array[0]);
 
 /* BODY for INDEX = FROM ... TO-1. Each lane has an x of its own, until the end. */
-#ifdef SG_VECTORS
+#ifdef SG_VECTOR_BYTES
 #define SG_ROW_1(end, of, index, from, to, how_1, type_1, x_1, ...)                                   \
     {                                                                                                 \
-        enum { sg_lanes = SG_LONG / (int)sizeof(of) };                                                \
+        enum { sg_lanes = SG_VECTOR_BYTES / (int)sizeof(of) };                                        \
         const int64_t sg_whole = (from) + (((to) - (from)) & -(int64_t)sg_lanes);                     \
         const int32_t sg_left = (int32_t)((to) - sg_whole);                                           \
         type_1 sg_x_1[sg_lanes];                                                                      \
@@ -296,10 +296,10 @@ enum { SG_ONE_BY_ONE, SG_IDLE };
 #endif
 
 /* BODY for INDEX = FROM ... TO-1. Each lane has 3 such x of its own. */
-#ifdef SG_VECTORS
+#ifdef SG_VECTOR_BYTES
 #define SG_ROW_3(end, of, index, from, to, how_1, type_1, x_1, how_2, type_2, x_2, how_3, type_3, x_3, ...) \
     {                                                                                                       \
-        enum { sg_lanes = SG_LONG / (int)sizeof(of) };                                                      \
+        enum { sg_lanes = SG_VECTOR_BYTES / (int)sizeof(of) };                                              \
         const int64_t sg_whole = (from) + (((to) - (from)) & -(int64_t)sg_lanes);                           \
         const int32_t sg_left = (int32_t)((to) - sg_whole);                                                 \
         type_1 sg_x_1[sg_lanes];                                                                            \
