@@ -126,9 +126,14 @@ class Chromium:
             time.sleep(0.02)
 
     def place(self, selector):
-        """A point on the first element that a CSS selector finds: its middle, or near its left end if it is long."""
-        where = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-        return self.run(f"(r => [r.x + Math.min(r.width / 2, 60), r.y + r.height / 2])({where})")
+        """A point on the first element that a CSS selector finds: its middle, or near its left end if it is long.
+
+        Waits until the element is there for the mouse, too, which it may not be yet when it has just been scrolled to.
+        """
+        element = f"document.querySelector({json.dumps(selector)})"
+        point = f"(r => [r.x + Math.min(r.width / 2, 60), r.y + r.height / 2])({element}.getBoundingClientRect())"
+        self.wait(f"{element}.contains(document.elementFromPoint(...{point}))")
+        return self.run(point)
 
     def mouse(self, kind, x, y, **more):
         """One event of the mouse: mouseMoved, mousePressed, mouseReleased or mouseWheel."""

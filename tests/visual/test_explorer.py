@@ -329,8 +329,12 @@ def test_pointing_at_a_value_lights_its_line_what_it_became_and_its_c(opened, da
 def test_pointing_at_c_lights_the_program(opened, data):
     opened.click(box_of(opened, "written", "h"))
     opened.mouse("mouseMoved", 0, 0)
-    opened.wait("document.querySelector('.line.to[data-id^=C]')")          # kept, and brought into view
-    line = opened.run("document.querySelector('.line.to[data-id^=C]').dataset.id")
+    in_sight = """[...document.querySelectorAll('.line.to[data-id^=C]')].find(e => {
+        const r = e.getBoundingClientRect();
+        return e.contains(document.elementFromPoint(r.x + 60, r.y + r.height / 2));
+    })"""
+    opened.wait(in_sight)                                                  # kept, and one is brought into view
+    line = opened.run(f"{in_sight}.dataset.id")
     opened.key("Escape")
     assert opened.run("!document.querySelector('.self')")
     opened.hover(f".line[data-id={line}]")

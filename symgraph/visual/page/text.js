@@ -35,6 +35,7 @@ class LinesPane {
       if (id) this.app.pin([id], this); else if (!event.target.closest("button")) this.app.release();
     });
     this.scroller.addEventListener("keydown", event => this.keys(event));
+    this.scroller.addEventListener("wheel", () => cancelAnimationFrame(this.showing), { passive: true });
   }
 
   build(k) {
@@ -92,14 +93,16 @@ class LinesPane {
     if (!inside || self !== undefined) this.show(n, self !== undefined && inside);
   }
 
-  show(n, onlyIfHidden = false) {
+  show(n, onlyIfHidden = false, frames = 8) {
     const row = this.rowOf(n), view = this.scroller.getBoundingClientRect();
     this.uncover?.(n);
     for (let again = 0; again < 2; again++) {              // making lines on the way may move them
       const box = row.getBoundingClientRect();
-      if (onlyIfHidden && box.top >= view.top && box.bottom <= view.bottom) return;
+      if (onlyIfHidden && box.top >= view.top && box.bottom <= view.bottom) break;
       this.scroller.scrollTop += box.top - view.top - Math.min(view.height / 3, 160);
     }
+    cancelAnimationFrame(this.showing);                    // and so may drawing them, where many are folded
+    if (frames) this.showing = requestAnimationFrame(() => this.show(n, true, frames - 1));
   }
 
   keys(event) {
