@@ -28,8 +28,6 @@ BLOCK_WORK = 1 << 17  # operations, of which a core does some 10 to 100 in a nan
 MUCH = 64  # blocks' work, for which threads are woken in any case
 AWAKE = 20e-6  # seconds that a thread which has worked is awake, at least
 WAKING = 100e-6  # seconds that it takes to wake one, about
-DOUBT = 1e-3  # seconds of work that one thread does alone once others were no help, and twice as long each time again,
-MOST_DOUBT = 0.1  # up to about this
 TURNING = 128  # blocks' work, which may be a pass over 20 MB: of more, caches keep nothing until the next pass
 
 DECLARATIONS = Template("""\
@@ -81,11 +79,9 @@ SG_INLINE bool sg_turns(int64_t blocks, int64_t work)
     }
 #ifdef _OPENMP
 /* To wake threads takes longer than a little work does. That is shared out when they are awake from work before, or
-   when so much has come, one after the other, that it would have been worth it to wake them. Where the system lets them
-   wait for the processor of the one that waits for them, they are no help, and are not asked again for some time. */
-static _Atomic double sg_worked, sg_ended; /* when threads last did work, and the last work ended */
-static _Atomic double sg_alone; /* for how long one thread has done work that others could have shared */
-static _Atomic double sg_doubt; /* for how much longer it should do so since they were no help */
+   when so much has come, one after the other, that it would have been worth it to wake them. */
+static _Atomic double sg_worked, sg_ended; /* when threads last did work, and when the last work ended */
+static _Atomic double sg_alone;            /* for how long one thread has done work that others could have shared */
 
 SG_INLINE bool sg_are_awake(double now)
 {
@@ -101,32 +97,19 @@ SG_INLINE bool sg_shares(int64_t work, double now)
 {
     if (now - sg_ended > SG_AWAKE)
         sg_alone = 0;
-    return work >= (int64_t)$much * SG_BLOCK_WORK || sg_are_awake(now) || sg_alone >= $waking + sg_doubt;
+    return work >= (int64_t)$much * SG_BLOCK_WORK || sg_are_awake(now) || sg_alone >= $waking;
 }
 
-/* After some work; `pace` is what one thread alone has needed for each operation of the same work. */
-SG_INLINE void sg_done(double start, int64_t work, bool shared, _Atomic double *pace)
+SG_INLINE void sg_done(double start, bool shared)
 {
-    const double now = sg_now(), time = now - start;
-    if (!shared) {
-        *pace = time / (double)work;
-        sg_alone = sg_alone + time;
-    } else {
-        const bool told = work < (int64_t)$much * SG_BLOCK_WORK && sg_are_awake(start); /* waking takes its time */
-        const bool no_help = told && *pace > 0 && time > 1.5 * *pace * (double)work;
-        if (no_help)
-            sg_doubt = sg_doubt == 0 ? $doubt : sg_doubt < $most_doubt ? 2 * sg_doubt : sg_doubt;
-        else if (told)
-            sg_doubt = 0;
-        sg_worked = no_help ? 0 : now;
-        sg_alone = 0;
-    }
+    const double now = sg_now();
     sg_ended = now;
+    sg_worked = shared ? now : sg_worked;
+    sg_alone = shared ? 0 : sg_alone + (now - start);
 }
 
 #define SG_IN_BLOCKS(n, work, call)                                                          \\
     {                                                                                        \\
-        static _Atomic double sg_pace;                                                       \\
         const bool sg_back = sg_turns(blocks, work);                                         \\
         const bool sg_several = blocks > 1 && *sg_threads > 1;                               \\
         const double sg_start = sg_several ? sg_now() : 0;                                   \\
@@ -140,7 +123,7 @@ SG_INLINE void sg_done(double start, int64_t work, bool shared, _Atomic double *
             SG_BLOCKS_OF(0, 1, n, call)                                                      \\
         }                                                                                    \\
         if (sg_several)                                                                      \\
-            sg_done(sg_start, work, sg_shared, &sg_pace);                                    \\
+            sg_done(sg_start, sg_shared);                                                    \\
     }
 #else
 #define SG_IN_BLOCKS(n, work, call)                  \\
@@ -148,8 +131,7 @@ SG_INLINE void sg_done(double start, int64_t work, bool shared, _Atomic double *
         const bool sg_back = sg_turns(blocks, work); \\
         SG_BLOCKS_OF(0, 1, n, call)                  \\
     }
-#endif""").substitute(work=BLOCK_WORK, most=MOST_BLOCKS, awake=AWAKE, waking=WAKING, much=MUCH, doubt=DOUBT,
-                        most_doubt=MOST_DOUBT, turning=TURNING)
+#endif""").substitute(work=BLOCK_WORK, most=MOST_BLOCKS, awake=AWAKE, waking=WAKING, much=MUCH, turning=TURNING)
 
 
 def take_threads(function: str) -> str:

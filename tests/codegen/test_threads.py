@@ -8,7 +8,7 @@ import pytest
 
 from codegen.cache import Cache
 from codegen.errors import NoCompiler
-from codegen.threads import AWAKE, BLOCK_WORK, DECLARATIONS, DOUBT, MOST_BLOCKS, MOST_DOUBT, MUCH, TURNING, WAKING
+from codegen.threads import AWAKE, BLOCK_WORK, DECLARATIONS, MOST_BLOCKS, MUCH, TURNING, WAKING
 from codegen.toolchain import find_toolchain
 
 UNIT = f"""\
@@ -61,8 +61,8 @@ void order(int threads, int64_t work, int *to)
     sg_threads = before;
 }}
 
-/* How many threads do some work, at the time `start`, which takes them so long if it is one or if they share it. */
-int threads_for(double start, double alone, double shared, int64_t work)
+/* Takes `duration` from the time `start` on; how many threads do it. */
+int threads_for(double start, double duration, int64_t work)
 {{
     static const int32_t two = 2;
     const int32_t *const before = sg_threads;
@@ -72,7 +72,7 @@ int threads_for(double start, double alone, double shared, int64_t work)
     now = start;
     SG_IN_BLOCKS(2, work, if (first == 0 && last == 1) {{
         threads = omp_get_num_threads();
-        now = start + (threads > 1 ? shared : alone);
+        now = start + duration;
     }})
     sg_threads = before;
     return threads;
@@ -149,10 +149,6 @@ def test_each_thread_turns_among_its_own_blocks(library):
     assert passes in ([there, back] * 2, [back, there] * 2)
 
 
-def threads_for(library, time, work, alone, shared):
-    return library.threads_for(*map(ctypes.c_double, (time, alone, shared)), ctypes.c_int64(work))
-
-
 def test_a_little_work_wakes_nobody_until_it_has_come_often(library):
     if not library.has_threads():
         pytest.skip("no OpenMP, or one whose threads sleep at once")
@@ -161,7 +157,7 @@ def test_a_little_work_wakes_nobody_until_it_has_come_often(library):
     def threads(gap, work=2 * BLOCK_WORK):
         nonlocal time
         time += gap
-        found = threads_for(library, time, work, alone=10e-6, shared=10e-6)
+        found = library.threads_for(ctypes.c_double(time), ctypes.c_double(10e-6), ctypes.c_int64(work))
         time += 10e-6
         return found
     assert {threads(2 * AWAKE) for _ in range(100)} == {1}  # each after a pause
@@ -171,31 +167,3 @@ def test_a_little_work_wakes_nobody_until_it_has_come_often(library):
     assert [threads(gap) for gap in (AWAKE / 2, AWAKE / 2, 2 * AWAKE, 0)] == [2, 2, 1, 1]
     assert threads(1.0, MUCH * BLOCK_WORK) == 2
     assert threads(AWAKE / 2) == 2 and threads(1.0) == 1
-
-
-def test_threads_that_are_no_help_are_asked_less_and_less_often(library):
-    """As where the system lets them wait for the processor of the one that waits for them."""
-    if not library.has_threads():
-        pytest.skip("no OpenMP, or one whose threads sleep at once")
-    time = 2000.0
-
-    def seconds_alone(shared):
-        """For how long one thread works until two do, which take so long for what it does in 10 us."""
-        nonlocal time
-        begun = time
-        while threads_for(library, time, 2 * BLOCK_WORK, 10e-6, shared) == 1:
-            time += 10e-6
-        alone = time - begun
-        time += shared
-        return alone
-    assert seconds_alone(100e-6) == pytest.approx(WAKING, rel=0.2)
-    assert seconds_alone(100e-6) == 0  # they may have been asleep before
-    for tried in range(6):
-        wanted = WAKING + 2**tried * DOUBT
-        assert seconds_alone(100e-6) == pytest.approx(wanted, rel=0.1) and seconds_alone(100e-6) == 0
-    for _ in range(4):
-        assert wanted < seconds_alone(100e-6) < 3 * MOST_DOUBT and seconds_alone(100e-6) == 0
-    seconds_alone(100e-6)
-    assert [seconds_alone(6e-6) for _ in range(9)] == [0] * 9  # they help: no doubt is left
-    time += 1.0
-    assert seconds_alone(6e-6) == pytest.approx(WAKING, rel=0.2)
