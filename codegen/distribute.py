@@ -27,7 +27,8 @@ Uses = Counter[ir.Var | str]  # how often scalars, and arrays by their names, ar
 
 def distributed(kernel: ir.Kernel) -> ir.Kernel:
     """The kernel with costly ends of rows in loops of their own."""
-    if any(isinstance(s, ir.SourceLine) for s in statements(kernel.body)):
+    inside = list(statements(kernel.body))
+    if any(isinstance(s, ir.SourceLine) for s in inside) or not any(map(_may_gain, inside)):
         return kernel
     arrays: list[ir.LocalArray] = []
     body = tuple(_block(kernel.body, names_in(kernel), arrays))
@@ -36,30 +37,28 @@ def distributed(kernel: ir.Kernel) -> ir.Kernel:
 
 def _block(body: Iterable[ir.Stmt], names: set[str], arrays: list[ir.LocalArray]) -> Iterator[ir.Stmt]:
     for stmt in body:
-        if isinstance(stmt, ir.For) and not stmt.simd:
+        if isinstance(stmt, ir.For):
             stmt = replace(stmt, body=tuple(_block(stmt.body, names, arrays)))
-            stmt = _in_strips(stmt, names, arrays)
+            stmt = _in_strips(stmt, names, arrays) if _may_gain(stmt) else stmt
         yield stmt
 
 
 def _in_strips(rows: ir.For, names: set[str], arrays: list[ir.LocalArray]) -> ir.For:
-    """A loop over rows as one over strips, with the ends of the rows in a loop of their own; as it was, if there is
-    nothing to gain. What the arrays hold that the first loop fills for the second is `arrays`' to declare.
+    """A loop over rows as one over strips, with the ends of the rows in a loop of their own; as it was, if these cannot
+    wait. The arrays that the first loop fills for the second join `arrays`.
     """
-    if not _may_gain(rows):
-        return rows
     staying, waiting = _apart(rows)
     if not is_costly(waiting):
         return rows
     start, stop = (ir.Var(ir.INDEX, fresh_name("strip", which, names)) for which in ("start", "end"))
-    used = _uses(waiting)
+    used, written = _uses(waiting), _written(rows.body)
     left: list[ir.Stmt] = []
     known: list[ir.Stmt] = []
     for stmt in staying:
         if not isinstance(stmt, ir.Declare) or stmt.var not in used:
             continue
-        if _is_read_again(stmt, rows):
-            known.append(stmt)
+        if _is_element(stmt.value, rows.index) and written.isdisjoint(_uses([stmt])):
+            known.append(stmt)  # read there, too
             continue
         array = ir.Buffer(fresh_name(stmt.var.name, "of_row", names), stmt.var.dtype, True)
         arrays.append(ir.LocalArray(array, STRIP))
@@ -74,16 +73,15 @@ def _in_strips(rows: ir.For, names: set[str], arrays: list[ir.LocalArray]) -> ir
     return ir.For(start, rows.extent, (limit, first, note, second), start=rows.start, step=STRIP)
 
 
-def _is_read_again(stmt: ir.Declare, rows: ir.For) -> bool:
-    """Whether a number is the row's element of an array that nothing changes."""
-    match stmt.value:
-        case ir.Load(_, buffer, offset):
-            return offset == rows.index and buffer.name not in _written(rows.body)
-    return False
+def _is_element(value: ir.Expr, row: ir.Var) -> bool:
+    """Whether a number is that of the row in an array with one for each."""
+    return isinstance(value, ir.Load) and value.offset == row
 
 
-def _may_gain(rows: ir.For) -> bool:
-    """Whether many rows do something costly after a loop of their own."""
+def _may_gain(rows: ir.Stmt) -> bool:
+    """Whether a statement is a loop over many rows that do something costly outside a loop of their own."""
+    if not isinstance(rows, ir.For):
+        return False
     outside = [s for s in rows.body if not isinstance(s, LOOPS)]
     are_few = isinstance(rows.extent, ir.Literal) and rows.extent.value < STRIP
     return len(outside) < len(rows.body) and is_costly(outside) and rows.step == 1 and not are_few

@@ -181,8 +181,8 @@ SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb
     }
 }
 
-/* c = beta c + alpha op(a) op(b), of $N columns, where c lies by rows or by columns; false: not done, since it is
-   small. Threads do different rows, so that the sums are the same by any number of them. */
+/* c = beta c + alpha op(a) op(b), of $N columns, where c lies by rows or by columns; false: not done, since BLAS is as
+   fast. Threads do different rows, so that the sums are the same by any number of them. */
 SG_AROUND bool sg_narrow_${s}_$N(int64_t ta, int64_t tb, int64_t m, int64_t k, $T alpha, const $T *a, const $T *b,
                                  $T beta, $T *c, int64_t c_row, int64_t c_column)
 {

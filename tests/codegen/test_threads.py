@@ -101,6 +101,13 @@ def library(tmp_path_factory):
     return built
 
 
+@pytest.fixture
+def threaded(library):
+    if not library.has_threads():
+        pytest.skip("no OpenMP, or one whose threads sleep at once")
+    return library
+
+
 def count(library, n, work):
     return library.count(ctypes.c_int64(n), ctypes.c_int64(work))
 
@@ -140,24 +147,20 @@ def test_the_next_pass_begins_where_the_last_one_ended(library):
     assert [order(library, 1, TURNING * BLOCK_WORK) for _ in range(2)] == [blocks] * 2
 
 
-def test_each_thread_turns_among_its_own_blocks(library):
-    if not library.has_threads():
-        pytest.skip("no OpenMP, or one whose threads sleep at once")
-    passes = [order(library, 2, MUCH * BLOCK_WORK) for _ in range(4)]
+def test_each_thread_turns_among_its_own_blocks(threaded):
+    passes = [order(threaded, 2, MUCH * BLOCK_WORK) for _ in range(4)]
     one, other = [0, 100, 200, 300], [401, 501, 601, 701]
     there, back = one + other, one[::-1] + other[::-1]
     assert passes in ([there, back] * 2, [back, there] * 2)
 
 
-def test_a_little_work_wakes_nobody_until_it_has_come_often(library):
-    if not library.has_threads():
-        pytest.skip("no OpenMP, or one whose threads sleep at once")
+def test_a_little_work_wakes_nobody_until_it_has_come_often(threaded):
     time = 1000.0
 
     def threads(gap, work=2 * BLOCK_WORK):
         nonlocal time
         time += gap
-        found = library.threads_for(ctypes.c_double(time), ctypes.c_double(10e-6), ctypes.c_int64(work))
+        found = threaded.threads_for(ctypes.c_double(time), ctypes.c_double(10e-6), ctypes.c_int64(work))
         time += 10e-6
         return found
     assert {threads(2 * AWAKE) for _ in range(100)} == {1}  # each after a pause
