@@ -18,10 +18,10 @@ _FFI = _cffi_backend.FFI()
 _CELL = _FFI.new("int32_t *", 1)
 _given = False  # whether some unit may have started threads
 
-# A thread that waits for work spins for about as long as it takes to wake one that sleeps, some 50 us, and not for the
-# 0.2 s that the libraries of gcc and clang have otherwise: others need the processor, too. That of clang counts in
-# milliseconds, so there it sleeps at once.
-_SHORT_SPIN = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
+# A thread that waits for work spins for some 25 us, a bit longer than AWAKE, and not for the 0.2 s that the libraries of
+# gcc and clang have otherwise: others need the processor, and one of them may be the thread it waits for. That of clang
+# counts in milliseconds, so there it sleeps at once.
+_SHORT_SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 
 MOST_BLOCKS = 32
 BLOCK_WORK = 1 << 17  # operations, of which a core does some 10 to 100 in a nanosecond
