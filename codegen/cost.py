@@ -215,7 +215,11 @@ def _note(table: dict[tuple[str, str], Polynomial], buffer: ir.Buffer, elements:
     """An array is read or written as far as its largest use goes."""
     key = (buffer.name, buffer.dtype)
     known = table.get(key, ZERO)
-    table[key] = elements if len(max(elements.terms, default=())) >= len(max(known.terms, default=())) else known
+    table[key] = elements if _degree(elements) >= _degree(known) else known
+
+
+def _degree(polynomial: Polynomial) -> int:
+    return max(map(len, polynomial.terms), default=0)
 
 
 def _bytes(table: Mapping[tuple[str, str], Polynomial], small: Container[str]) -> Polynomial:

@@ -359,6 +359,11 @@ class Program:
     clocks: int = 0
 
 
+def entry_points(name: str) -> tuple[str, ...]:
+    """The names of the functions that the library of a function `name` may have for callers."""
+    return tuple(name + end for end in ("", "_plan", "_blas", "_threads", "_seconds", "_plain"))
+
+
 @lru_cache(4096, typed=True)
 def index(value: int) -> Literal:
     """An index constant."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from codegen.blas import Blas
 from codegen.cache import Cache
+from codegen.errors import CacheRefused
 from codegen.module import load
 from codegen.toolchain import Toolchain, digest
 
@@ -53,7 +55,7 @@ int sg_machine_plan(void *const *arrays, int64_t *sizes)
         for (int64_t i = 0; i < n; ++i)
             a[i] = b[i] + 0.5 * c[i];
         const double seconds = now() - start;
-        best = seconds < best ? seconds : best;
+        best = seconds > 0 && seconds < best ? seconds : best; /* a clock may be set back */
     }
     results[0] = 24.0 * (double)n / best;
     best = 1e30;
@@ -72,7 +74,7 @@ int sg_machine_plan(void *const *arrays, int64_t *sizes)
             }
         }
         const double seconds = now() - start;
-        best = seconds < best ? seconds : best;
+        best = seconds > 0 && seconds < best ? seconds : best; /* a clock may be set back */
     }
     for (int k = 0; k < 8; ++k)
         a[k] = p[k] + q[k] + r[k] + s[k] + t[k] + u[k] + v[k] + w[k] + x[k] + y[k];
@@ -107,7 +109,7 @@ class Machine:
 def measure(toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Machine:
     """The rates of this machine, measured in about half a second the first time and remembered in the cache directory.
 
-    Raises CompileError, NoCompiler or CacheRefused, as `load` does.
+    Raises CompileError, NoCompiler or CacheRefused, as `load` does. What cannot be stored is measured all the same.
     """
     key = digest(repr((_SOURCE, toolchain.identity, blas and (blas.path, blas.name, blas.serial))).encode())[:16]
     memory = cache.directory / f"machine-{key}.json"
@@ -116,7 +118,8 @@ def measure(toolchain: Toolchain, cache: Cache, blas: Blas | None) -> Machine:
         return Machine(*(float(known[field.name]) for field in fields(Machine)))
     except (OSError, ValueError, KeyError, TypeError):
         machine = _measure(toolchain, cache, blas)
-        memory.write_text(json.dumps(asdict(machine)))
+        with suppress(OSError, CacheRefused):
+            cache.install_text(json.dumps(asdict(machine)), memory)
         return machine
 
 

@@ -77,11 +77,9 @@ SG_PRODUCT void sg_dots_${s}_$N(int64_t k, const $T *a, const $T *next, const $T
     for (int j = 0; j < 2 * GROUP; ++j)
         sum[j] = (sg_vector_$s){0};
     for (int64_t l = 0; l < k; l += LANES) {
-        if (l == whole) {
-            a = last[0] - l;
-            next = last[1] - l;
-        }
-        const sg_vector_$s x = *(const sg_vector_$s *)(a + l), y = *(const sg_vector_$s *)(next + l);
+        const bool ends = l == whole;
+        const sg_vector_$s x = *(const sg_vector_$s *)(ends ? last[0] : a + l);
+        const sg_vector_$s y = *(const sg_vector_$s *)(ends ? last[1] : next + l);
         SG_UNROLL
         for (int j = 0; j < GROUP; ++j) {
             /* Loaded once for both, which is what takes the time: otherwise gcc makes it an operand of each. */

@@ -432,7 +432,7 @@ _define("polygamma", f=_by_double("polygamma", 2, """
 static inline double sg_polygamma_f64(double n, double x)
 {
     if (n == 0) return sg_psi_f64(x);
-    if (!(n > 0) || n != floor(n)) return NAN;
+    if (!(n > 0) || n != floor(n) || n > 1e4) return NAN; /* n! is infinite from 171 on; a sum has n / 2 terms */
     const double s = n + 1, sign = fmod(n, 2) == 0 ? -1 : 1, r = x - rint(x);
     if (x > 0) return sign * tgamma(s) * sg_hurwitz_f64(s, x);
     if (r == 0 && x != 0 && sign < 0) return NAN;

@@ -36,6 +36,7 @@ typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const dou
                            const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
 static void *sg_blas[$count + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+#define SG_FITS(n) ((SG_BLAS_INT)(n) == (n))
 #define SG_ANY_BORDERS ((void *)2)
 """
 )
@@ -124,7 +125,8 @@ static void sg_gemm_$s(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k, 
     if (m == 0 || n == 0)
         return;
     /* Where alpha is 0, BLAS may leave out the product, and the NaN in it. */
-    if (sg_blas[$gemm] && k > 0 && alpha != $zero && (double)m * (double)n * (double)k >= $small) {
+    if (sg_blas[$gemm] && SG_FITS(m) && SG_FITS(n) && SG_FITS(k) && k > 0 && alpha != $zero &&
+        (double)m * (double)n * (double)k >= $small) {
         sg_large_gemm_$s(ta, tb, m, n, k, alpha, a, b, beta, c);
         return;
     }
@@ -164,7 +166,8 @@ static void sg_gemv_$s(int64_t ta, int64_t m, int64_t n, $T alpha, const $T *a, 
     const int64_t length = ta ? n : m;
     if (length == 0)
         return;
-    if (sg_blas[$gemv] && m > 0 && n > 0 && alpha != $zero && (double)m * (double)n >= $small) {
+    if (sg_blas[$gemv] && SG_FITS(m) && SG_FITS(n) && m > 0 && n > 0 && alpha != $zero &&
+        (double)m * (double)n >= $small) {
         sg_$gemv_name gemv;
         memcpy(&gemv, &sg_blas[$gemv], sizeof gemv);
         gemv(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m, (SG_BLAS_INT)n, alpha, a, (SG_BLAS_INT)n,

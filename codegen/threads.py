@@ -18,9 +18,9 @@ _FFI = _cffi_backend.FFI()
 _CELL = _FFI.new("int32_t *", 1)
 _given = False  # whether some unit may have started threads
 
-# A thread that waits for work spins for some 25 us, a bit longer than AWAKE, and not for the 0.2 s that the libraries of
-# gcc and clang have otherwise: others need the processor, and one of them may be the thread it waits for. That of clang
-# counts in milliseconds, so there it sleeps at once.
+# A thread that waits for work spins for some 25 us, a bit longer than AWAKE, and not for the 0.2 s that the libraries
+# of gcc and clang have otherwise: others need the processor, and one of them may be the thread it waits for. That of
+# clang counts in milliseconds, so there it sleeps at once.
 _SHORT_SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 
 MOST_BLOCKS = 32

@@ -46,7 +46,7 @@ def verify(program: ir.Program) -> None:
     a second name; nothing is left that lowering replaces. Raises VerifyError for the first thing that is wrong.
     """
     kernels = {kernel.name: kernel for kernel in program.kernels}
-    entries = [program.name, f"{program.name}_plan", f"{program.name}_blas"]
+    entries = ir.entry_points(program.name)
     if len({*entries, *kernels}) < len(entries) + len(program.kernels):
         raise VerifyError(program.name, "", "two functions have the same name", NAMES)
     called: set[str] = set()

@@ -89,7 +89,12 @@ def with_expressions(stmt: ir.Stmt, change: Callable[[ir.Expr], ir.Expr]) -> ir.
         case ir.Call(_, args):
             changed = (replace(a, offset=change(a.offset)) if isinstance(a, ir.Pointer) else change(a) for a in args)
             return replace(stmt, args=tuple(changed))
-    return stmt
+        case ir.Copy(target, source, count):
+            target, source = (replace(p, offset=change(p.offset)) for p in (target, source))
+            return ir.Copy(target, source, change(count))
+        case ir.LocalArray() | ir.Comment() | ir.SourceLine() | ir.Fail():
+            return stmt
+    raise TypeError(f"{type(stmt).__name__} does not stand in kernels")
 
 
 def statements(body: Iterable[ir.Stmt]) -> Iterator[ir.Stmt]:

@@ -7,6 +7,7 @@ typedef struct {
     Program *program;
     Guard guard;
     Kind *taken; /* what the arguments must be like */
+    Py_ssize_t count; /* of them */
     Form form;
     PyObject *keys; /* of a dict */
     char retired;   /* whether it takes calls no more */
@@ -17,7 +18,6 @@ static PyObject *call_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     static char *names[] = {"program", "guard", "inputs", "form", "keys", NULL};
     PyObject *program, *guard, *inputs, *keys;
     int form;
-    Py_ssize_t count;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OO!iO!", names, &ProgramType, &program, &guard, &PyTuple_Type,
                                      &inputs, &form, &PyTuple_Type, &keys))
         return NULL;
@@ -27,14 +27,14 @@ static PyObject *call_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     call->program = (Program *)Py_NewRef(program);
     call->keys = Py_NewRef(keys);
     call->form = (Form)form;
-    call->taken = items(inputs, &count, sizeof *call->taken);
+    call->taken = items(inputs, &call->count, sizeof *call->taken);
     bool good = call->taken != NULL && read_guard(guard, &call->guard);
-    if (good && (count != call->program->inputs || (form == ONE && call->program->returned != 1) ||
+    if (good && (call->count != call->program->inputs || (form == ONE && call->program->returned != 1) ||
                  (form == DICT && call->program->returned != PyTuple_GET_SIZE(keys)))) {
         PyErr_SetString(PyExc_ValueError, "the program takes or gives something else");
         good = false;
     }
-    for (Py_ssize_t k = 0; good && k < count; ++k)
+    for (Py_ssize_t k = 0; good && k < call->count; ++k)
         good = read_kind(PyTuple_GET_ITEM(inputs, k), &call->taken[k]);
     if (good)
         return (PyObject *)call;
@@ -45,7 +45,7 @@ static PyObject *call_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static void call_dealloc(PyObject *self)
 {
     Call *call = (Call *)self;
-    for (Py_ssize_t k = 0; call->taken != NULL && k < call->program->inputs; ++k)
+    for (Py_ssize_t k = 0; k < call->count; ++k)
         Py_XDECREF(call->taken[k].dtype);
     PyMem_Free(call->taken);
     Py_XDECREF(call->program);
@@ -341,11 +341,12 @@ static PyObject *call_shortcut(const Shortcut *shortcut, PyObject *self, PyObjec
         if (result != NULL || PyErr_Occurred())
             return result;
     }
-    PyObject *stack[count + 1];
-    stack[0] = self;
-    for (Py_ssize_t k = 0; k < count; ++k)
-        stack[k + 1] = PyTuple_GET_ITEM(args, k);
-    return PyObject_VectorcallDict(shortcut->slow, stack, (size_t)count + 1, named);
+    PyObject *method = PyMethod_New(shortcut->slow, self);
+    if (method == NULL)
+        return NULL;
+    result = PyObject_Call(method, args, named);
+    Py_DECREF(method);
+    return result;
 }
 
 static PyObject *call_first(PyObject *self, PyObject *args, PyObject *named)
@@ -414,6 +415,7 @@ static PyObject *shorten(PyObject *module, PyObject *args)
     PyObject *descriptor = new_call((PyTypeObject *)type, shortcut, which != 0 ? call_second : call_first);
     if (descriptor == NULL || PyObject_SetAttrString(type, "__call__", descriptor) < 0) {
         Py_XDECREF(descriptor);
+        Py_CLEAR(shortcut->slow);
         return NULL;
     }
     Py_DECREF(descriptor);

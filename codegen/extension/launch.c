@@ -59,10 +59,19 @@ static Outcome hold(const Guard *guard)
 
 static Outcome let_go(const Guard *guard, Outcome outcome)
 {
+    PyObject *type, *value, *trace; /* of the error that there may be: Python must not be called with one */
+    PyErr_Fetch(&type, &value, &trace);
     set_depth(guard, zero);
     PyObject *released = PyObject_CallNoArgs(guard->release);
     Py_XDECREF(released);
-    return released != NULL ? outcome : ERROR;
+    if (released == NULL) {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(trace);
+        return ERROR;
+    }
+    PyErr_Restore(type, value, trace);
+    return outcome;
 }
 
 /* ---- programs */
@@ -232,9 +241,14 @@ static bool make_missing(Program *p, const int64_t *sizes, PyObject **results, b
         good = results[k] != NULL;
     }
     if (usual != NULL) {
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
         PyObject *ours = PyDataMem_SetHandler(usual);
         Py_DECREF(usual);
         Py_XDECREF(ours);
+        if (type != NULL)
+            PyErr_Restore(type, value, trace);
+        good = good && ours != NULL;
     }
     return good;
 }
@@ -286,7 +300,7 @@ static bool reserve(Program *p, const int64_t *sizes)
     p->workspace_size = 0;
     p->workspace = allocate(needed);
     if (p->workspace == NULL) {
-        PyErr_NoMemory();
+        PyErr_Format(PyExc_MemoryError, "the values on the way of a call need %zu bytes", needed);
         return false;
     }
     p->workspace_size = needed;

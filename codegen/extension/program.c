@@ -1,11 +1,13 @@
 /* ---- the type Program */
 
-/* Memory for one item for each element of a tuple. */
+/* Memory for one item for each element of a tuple; without it `count` stays as it is. */
 static void *items(PyObject *tuple, Py_ssize_t *count, size_t size)
 {
+    void *memory = PyMem_Calloc((size_t)PyTuple_GET_SIZE(tuple) + 1, size);
+    if (memory == NULL)
+        return PyErr_NoMemory();
     *count = PyTuple_GET_SIZE(tuple);
-    void *memory = PyMem_Calloc((size_t)*count + 1, size);
-    return memory != NULL ? memory : PyErr_NoMemory();
+    return memory;
 }
 
 static bool read_variable(PyObject *variable)

@@ -112,7 +112,7 @@ class _Lowering:
         self.shapes: Shapes = infer_shapes([*conditions, *roots], leaves, written)
         self.shapes.conditions += [(self.shapes.merged(c), None) for c in conditions]
         self.names = Names()
-        for entry in (name, f"{name}_plan", f"{name}_blas"):
+        for entry in ir.entry_points(name):
             self.names.take(entry)
         self.buffers: dict[Variable, ir.Buffer] = {}
         for x in (*self.inputs, *self.shared):
@@ -142,6 +142,9 @@ class _Lowering:
         layout = LayoutPlanner(self.schedule, self.elements, dict(enumerate(wanted)), fixed, self._last_check()).plan()
         self.arrays = Arrays(self.buffers, results, self.schedule, layout, self.elements, self.names)
         steps = tuple(StepWriter(self.arrays, self.names, self.lines).steps())
+        fits = self.sizes.fits(layout.slots)
+        if fits is not None:
+            self.checks.append((fits, "the values on the way fit into memory"))
 
         run = self._statements(steps)
         for x, target in zip(wanted, results, strict=True):

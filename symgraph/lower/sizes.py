@@ -5,9 +5,11 @@ They stand in one array. The caller fills in the first, the lengths of its argum
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from codegen import ir
+from codegen.visit import walk
 from symgraph.graph.node import Constant, Variable
 from symgraph.graph.traverse import toposort
 from symgraph.lower.names import Names
@@ -122,6 +124,24 @@ class Sizes:
         self.reads_values = True
         return ir.Load(x.dtype, self._buffers[x], ir.index(0)), 0
 
+    def fits(self, slots: Sequence[ir.Expr]) -> ir.Expr | None:
+        """The condition that the bytes of all slots can be counted in 64 bits; None where the arguments themselves,
+        which exist, have as many elements.
+        """
+        unknown = Counter(size for size in slots if not self._is_backed(size))
+        if not unknown:
+            return None
+        counted = [_in_float(size) if n == 1 else float(n) * _in_float(size) for size, n in unknown.items()]
+        return ir.Operation("bool", "lt", (sum(counted[1:], counted[0]), ir.lift(2.0**62, "float64")))
+
+    def _is_backed(self, size: ir.Expr) -> bool:
+        """Whether it is a product of different lengths of one argument, but for constants."""
+        parts = list(walk(size))
+        lengths = [e for e in parts if not isinstance(e, ir.Literal | ir.Operation)]
+        owners = {x for (x, _), var in self._given.items() if var in lengths}
+        rounded = (e.name == "mul" or isinstance(e.args[-1], ir.Literal) for e in parts if isinstance(e, ir.Operation))
+        return all(rounded) and len(owners) <= 1 and len({*lengths}) == len(lengths) and {*lengths} <= {*self.given}
+
     def layout(self, slots: Sequence[ir.Expr], alignment: int) -> tuple[list[ir.Expr], ir.Expr]:
         """Where slots of the workspace start, and its size, in bytes. Slots of one size stand side by side."""
         by_size: dict[ir.Expr, list[int]] = {}
@@ -154,6 +174,16 @@ class Sizes:
         self._vars.append(var)
         self._positions[var] = len(self._positions)
         return var
+
+
+def _in_float(size: ir.Expr) -> ir.Expr:
+    """A size in float64, in which products are not taken modulo 2^64."""
+    match size:
+        case ir.Literal(_, value):
+            return ir.lift(float(value), "float64")
+        case ir.Operation(_, "mul", (left, right)):
+            return _in_float(left) * _in_float(right)
+    return ir.Cast("float64", size)
 
 
 def _plus(start: ir.Expr, count: int, length: ir.Expr) -> ir.Expr:

@@ -78,8 +78,11 @@ def psi(x: np.ndarray) -> np.ndarray:
         return (total + np.where(large, np.log(x) - 0.5 / x - z * _polynomial(_PSI_SERIES, z), middle)).astype(dtype)
 
 
+_LARGEST_ORDER = 1e4  # n! is infinite from 171 on; a sum has n / 2 terms
+
+
 def polygamma(n: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The n-th derivative of psi, for whole n >= 0; NaN for other n, and at the poles where it changes its sign.
+    """The n-th derivative of psi, for whole n of 0 to 10,000; NaN for other n, and at the poles where it changes its sign.
 
     Source: DLMF 5.15.1, 25.11.12; below 0 the sum over all integers less the part beyond x.
     """
@@ -87,13 +90,13 @@ def polygamma(n: np.ndarray, x: np.ndarray) -> np.ndarray:
     dtype = np.result_type(n, x)
     n, x = np.asarray(n, "float64"), np.asarray(x, "float64")
     with np.errstate(all="ignore"):
-        s, r = np.maximum(n, 1) + 1, x - np.rint(x)
+        s, r = np.clip(n, 1, _LARGEST_ORDER) + 1, x - np.rint(x)
         sign = np.where(s % 2 == 0, 1.0, -1.0)
         right = _hurwitz(s, np.where(x > 0, x, 1))
         y = np.where(x > 0, 0, x)
         left = r**-s + _hurwitz(s, 1 + r) + sign * (_hurwitz(s, 1 - r) - _hurwitz(s, 1 - y))
         value = sign * gamma(s) * np.where(x > 0, right, left)
-        undefined = (n < 1) | (n != np.floor(n)) | ((x < 0) & (r == 0) & (sign < 0))
+        undefined = (n < 1) | (n != np.floor(n)) | (n > _LARGEST_ORDER) | ((x < 0) & (r == 0) & (sign < 0))
         value = np.where(undefined | np.isnan(n), np.nan, value)
         return np.where(n == 0, psi(x), value).astype(dtype)
 

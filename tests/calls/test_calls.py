@@ -218,6 +218,27 @@ def test_a_failed_call_leaves_the_state(make):
     assert f(2.0) == 3
 
 
+def test_a_long_call_without_memory_for_its_workspace(make):
+    """4e14 bytes; a call that is to be long holds the lock, which it gives back."""
+    x, n, s = T.dvector("x"), T.lscalar("n"), sg.shared(0.0, "s")
+    square = T.alloc(x[0], n, n)
+    f = make([x, n], T.dot(T.exp(square), square)[0, 0], updates=[(s, s + 1)])
+    for _ in range(3):
+        f([0.0], 2)
+        with pytest.raises(MemoryError):
+            f([0.0], 4_000_000)
+    assert s.get_value() == 3
+
+
+def test_millions_of_arguments_are_too_many(make):
+    x = T.dscalar("x")
+    f = make([x], x + 1)
+    f(1.0)
+    with pytest.raises(TypeError, match="3000000 arguments"):
+        f(*[0.0] * 3_000_000)
+    assert f(x=1.0) == 2
+
+
 def test_guarded_functions(make):
     x, s = T.dvector("x"), sg.shared(0.0, "s")
     f = make([x], T.log(x), updates=[(s, s + 1)], mode="nan_guard")

@@ -34,6 +34,14 @@ def test_a_nest_counts_each_element_of_an_array_once():
     assert found.written == number(8) * name("m") * name("n")
 
 
+def test_the_largest_use_of_an_array_is_that_of_most_lengths():
+    load = ir.Load("float64", A, K)
+    many, few = ir.index(3) * N * M + N, M
+    body = [ir.For(K, extent, (ir.Store(OUT, K, load),)) for extent in (many, few)]
+    for loops in (body, body[::-1]):
+        assert cost(loops, {}).read == number(8) * (number(3) * name("n") * name("m") + name("n"))
+
+
 def test_a_kernel_costs_what_its_arguments_make_it_and_rows_it_keeps_are_free():
     row = ir.Buffer("row", "float64", True)
     body = (

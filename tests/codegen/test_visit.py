@@ -1,7 +1,19 @@
 """Walks over loop programs: every part is met, in order, and rebuilt only where it changes."""
 
+import pytest
+
 from codegen import ir
-from codegen.visit import buffers, children, expressions, free_variables, operands, rebuild, statements, walk
+from codegen.visit import (
+    buffers,
+    children,
+    expressions,
+    free_variables,
+    operands,
+    rebuild,
+    statements,
+    walk,
+    with_expressions,
+)
 
 i, n, j = (ir.Var(ir.INDEX, name) for name in "inj")
 x, y, condition = ir.Var("float64", "x"), ir.Var("float64", "y"), ir.Var("bool", "c")
@@ -71,6 +83,17 @@ def test_operands_are_what_a_statement_itself_evaluates():
     assert operands(ir.Place(a, "workspace", n)) == (n,)
     assert operands(ir.Copy(ir.Pointer(out, i), pointer, n)) == (ir.Pointer(out, i), pointer, n)
     assert operands(ir.Comment("x")) == operands(ir.Fail(1)) == ()
+
+
+def test_all_expressions_of_a_statement_are_changed():
+    def change(e):
+        return rebuild(e, lambda part: j if part == i else None)
+    at_i, at_j = ir.Pointer(a, i), ir.Pointer(a, j)
+    assert with_expressions(ir.Copy(at_i, at_i, i + n), change) == ir.Copy(at_j, at_j, j + n)
+    assert with_expressions(ir.Call("f", (at_i, i)), change) == ir.Call("f", (at_j, j))
+    assert with_expressions(ir.LocalArray(a, 3), change) == ir.LocalArray(a, 3)
+    with pytest.raises(TypeError, match="Place"):
+        with_expressions(ir.Place(a, "workspace", i), change)
 
 
 def test_expressions_are_found_in_all_statements():

@@ -403,6 +403,7 @@ typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const dou
                            const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
 static void *sg_blas[4 + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+#define SG_FITS(n) ((SG_BLAS_INT)(n) == (n))
 #define SG_ANY_BORDERS ((void *)2)
 
 /* y = beta y + alpha op(a) x, where a is stored as m x n. */
@@ -411,7 +412,8 @@ static void sg_gemv_f64(int64_t ta, int64_t m, int64_t n, double alpha, const do
     const int64_t length = ta ? n : m;
     if (length == 0)
         return;
-    if (sg_blas[3] && m > 0 && n > 0 && alpha != 0.0 && (double)m * (double)n >= 4096) {
+    if (sg_blas[3] && SG_FITS(m) && SG_FITS(n) && m > 0 && n > 0 && alpha != 0.0 &&
+        (double)m * (double)n >= 4096) {
         sg_dgemv_t gemv;
         memcpy(&gemv, &sg_blas[3], sizeof gemv);
         gemv(SG_ROW_MAJOR, ta ? SG_TRANSPOSED : SG_AS_IT_IS, (SG_BLAS_INT)m, (SG_BLAS_INT)n, alpha, a, (SG_BLAS_INT)n,
@@ -532,6 +534,9 @@ int minibatch_plan(void *const *arrays, int64_t *sizes)
     /* targets.shape[0] is 100 */
     if (!(targets_0 == 100))
         return 4;
+    /* the values on the way fit into memory */
+    if (!((double)n_3 * 8.0 < 4.611686018427388e+18))
+        return 5;
     sizes[4] = n;
     sizes[5] = n_3;
     sizes[6] = workspace_bytes;

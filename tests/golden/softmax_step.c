@@ -414,6 +414,7 @@ typedef void (*sg_dgemv_t)(int, int, SG_BLAS_INT, SG_BLAS_INT, double, const dou
                            const double *, SG_BLAS_INT, double, double *, SG_BLAS_INT);
 static void *sg_blas[4 + 1];
 enum { SG_ROW_MAJOR = 101, SG_AS_IT_IS = 111, SG_TRANSPOSED = 112 };
+#define SG_FITS(n) ((SG_BLAS_INT)(n) == (n))
 #define SG_ANY_BORDERS ((void *)2)
 
 /* The loop behind this does parts that have nothing to do with each other, by so many `threads`. */
@@ -475,7 +476,8 @@ static void sg_gemm_f32(int64_t ta, int64_t tb, int64_t m, int64_t n, int64_t k,
     if (m == 0 || n == 0)
         return;
     /* Where alpha is 0, BLAS may leave out the product, and the NaN in it. */
-    if (sg_blas[0] && k > 0 && alpha != 0.0f && (double)m * (double)n * (double)k >= 4096) {
+    if (sg_blas[0] && SG_FITS(m) && SG_FITS(n) && SG_FITS(k) && k > 0 && alpha != 0.0f &&
+        (double)m * (double)n * (double)k >= 4096) {
         sg_large_gemm_f32(ta, tb, m, n, k, alpha, a, b, beta, c);
         return;
     }

@@ -114,6 +114,24 @@ def test_functions_of_any_name(name):
     compute(name, name, name, name)
 
 
+@pytest.mark.parametrize("name", ["plan", "blas", "threads", "seconds", "plain"])
+def test_results_named_as_the_ends_of_entry_points(name):
+    """The kernel that computes `threads` is not `compute_threads`, which receives their number."""
+    x = T.dvector("x")
+    y = 2 * x
+    y.name = name
+    f = sg.function([x], y, name="compute", profile=True)
+    np.testing.assert_array_equal(f(np.ones(3)), np.full(3, 2.0))
+    g = sg.function([x], T.sum(y), name="compute")
+    assert g(np.ones(3)) == 6 and g.lowlevel() is not None
+
+
+def test_what_an_op_names_itself_may_be_named_so_by_the_user():
+    xs = [T.dvector(name) for name in ("a", "b", "start2", "start3", "start1", "i", "j")]
+    f = sg.function(xs, T.concatenate(xs))
+    np.testing.assert_array_equal(f(*[[k] * (k + 1) for k in range(7)]), np.repeat(range(7), range(1, 8)))
+
+
 def test_long_names_that_begin_alike_are_told_apart():
     xs = [T.dvector("a" * 60 + str(number)) for number in range(4)]
     f = sg.function(xs, [x * (number + 1) for number, x in enumerate(xs)])

@@ -112,6 +112,26 @@ def test_the_workspace_is_aligned_and_enough(lowered):
             np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("length", [2**31, 2**32 - 1, 2**32, 2**61])
+def test_a_workspace_of_more_bytes_than_there_are_numbers_is_refused(length):
+    """Its size, modulo 2^64, is that of a small one."""
+    square = T.alloc(v[0], n, n)
+    f = sg.function([v, n], T.dot(T.exp(square), square)[0, 0])
+    for _ in range(2):
+        with pytest.raises((ValueError, MemoryError)):
+            f([1.0], length)
+    assert f([0.0], 2) == 0
+
+
+def test_lengths_of_one_argument_need_no_check(lowered):
+    """It exists, so the bytes of as many elements can be counted."""
+    def is_checked(output):
+        plan = lowered([x, y], [output]).program.plan
+        return any(isinstance(s, ir.Comment) and "into memory" in s.text for s in statements(plan))
+    assert not is_checked(T.dot(T.exp(x), x.T))
+    assert is_checked(T.dot(T.exp(T.dot(x, y)), x)[0, 0])
+
+
 def test_negative_lengths_are_refused():
     f = sg.function([n], T.zeros((n,)))
     assert f(0).shape == (0,)

@@ -236,8 +236,8 @@ def test_poles_are_those_of_c():
     np.testing.assert_array_equal(e.gamma([0.0, -0.0, -1.0, -inf, 200.0]), [inf, -inf, nan, nan, inf])
     np.testing.assert_array_equal(e.gammaln([0.0, -1.0, -inf, inf, 1e308]), [inf, inf, inf, inf, inf])
     np.testing.assert_array_equal(e.psi([0.0, -1.0, -inf, inf]), [-inf, nan, nan, inf])
-    np.testing.assert_array_equal(e.polygamma([1.0, 2.0, 2.0, 1.5, -1.0], [-1.0, -1.0, 0.0, 3.0, 3.0]),
-                                  [inf, nan, -inf, nan, nan])  # fmt: skip
+    np.testing.assert_array_equal(e.polygamma([1.0, 2.0, 2.0, 1.5, -1.0, inf, 1e300], [-1.0, -1.0, 0.0, *[3.0] * 4]),
+                                  [inf, nan, -inf, *[nan] * 4])  # fmt: skip
 
 
 def test_psi_and_polygamma_left_and_right_of_zero():
