@@ -82,7 +82,7 @@ _LARGEST_ORDER = 1e4  # n! is infinite from 171 on; a sum has n / 2 terms
 
 
 def polygamma(n: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The n-th derivative of psi, for whole n of 0 to 10,000; NaN for other n, and at the poles where it changes its sign.
+    """The n-th derivative of psi, for whole n of 0 to 10,000; NaN for other n, and at poles where it changes its sign.
 
     Source: DLMF 5.15.1, 25.11.12; below 0 the sum over all integers less the part beyond x.
     """
