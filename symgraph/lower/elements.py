@@ -87,7 +87,9 @@ class Elements:
         value = self.shapes.values.get(x)
         if value is not None and self.shapes.is_host(value):
             size = self.size(value)
-            return size if x.dtype == ir.INDEX or isinstance(size, ir.Literal) else ir.Cast(x.dtype, size)
+            if isinstance(size, ir.Literal):
+                return ir.Literal(x.dtype, bool(size.value) if x.dtype == "bool" else size.value)
+            return size if x.dtype == ir.INDEX else ir.Cast(x.dtype, size)
         if x.owner is not None and (x.owner.op.inline or x in self._written_out):
             return self.apply(x.owner, index)
         return ir.Element(x.dtype, x, index)

@@ -182,7 +182,7 @@ class _Partition:
         offset = self._contiguous(own, loops)
         if offset is not None:
             return Placement(base, offset)
-        if absorbs_transpose and not any(is_one(n) for n in lengths[-2:]):
+        if absorbs_transpose and len(lengths) >= 2 and not any(is_one(n) for n in lengths[-2:]):
             offset = self._contiguous(own, [*loops[:-2], loops[-1], loops[-2]])
         return Placement(base, offset, transposed=True) if offset is not None else None
 

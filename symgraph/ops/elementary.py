@@ -345,7 +345,9 @@ right_shift = primitive(
 
 def _test(name: str, ufunc: np.ufunc, of_integers: bool, doc: str) -> ScalarFunction:
     def c(x: ir.Expr) -> ir.Expr:
-        return ir.Operation("bool", name, (x,)) if x.dtype.startswith("float") else ir.Literal("bool", of_integers)
+        if x.dtype.startswith("float"):
+            return ir.Operation("bool", name, (x,))
+        return ir.Operation("bool", "eq" if of_integers else "neq", (x, x))
 
     return primitive(name, ufunc, None, c=c, doc=doc)
 

@@ -21,7 +21,7 @@ from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import Shape, TensorType, format_shape
 from symgraph.interpreter import evaluate
 from symgraph.ops.axes import DimShuffle
-from symgraph.ops.elementary import eq, ge
+from symgraph.ops.elementary import bitwise_or, eq, ge
 from symgraph.ops.elementwise import align, cast, unbroadcast
 from symgraph.ops.joining import Join, lengths
 
@@ -236,6 +236,22 @@ def counts_of(known: Shape, operands: Iterable[np.ndarray]) -> tuple[int, ...]:
     return counts
 
 
+def countable(known: Shape, operands: Sequence[Sized]) -> list[Variable]:
+    """Conditions that lengths are not negative and their product is no less for being taken modulo 2^64, where not
+    all of them are those of arrays.
+    """
+    conditions = not_negative(operands)
+    total: LengthLike = 1
+    for n in merge_lengths(known, [n.value for n in operands]) if conditions else ():
+        if total != 1 and not (isinstance(n, int) and isinstance(total, int)):
+            larger = total * n
+            conditions.append(bitwise_or(eq(n, 0), eq(larger // n, total)))
+            total = larger
+        else:
+            total = total * n if isinstance(n, int) else n
+    return conditions
+
+
 def not_negative(operands: Iterable[Sized]) -> list[Variable]:
     """Conditions that the lengths which might be negative are not."""
     return [
@@ -380,7 +396,7 @@ class BroadcastTo(Op):
         return result
 
     def checks(self, x: Sized, *operands: Sized) -> Iterable[Variable]:
-        return not_negative(operands)
+        return countable(self.lengths, operands)
 
     def element(self, index: tuple[ir.Expr, ...], x: Operand, *operands: Operand) -> ir.Expr:
         return x[align(index, x)]
@@ -445,7 +461,7 @@ class Reshape(Op):
         if not operands and None not in x.variable.type.shape:
             return ()
         before, after = product(x.shape), product(sized(self.lengths, operands))
-        return [eq(as_variable(before), as_variable(after)), *not_negative(operands)]
+        return [eq(as_variable(before), as_variable(after)), *countable(self.lengths, operands)]
 
     def format(self, x: Written, *operands: Written) -> str:
         return f"{x:atom}.reshape({shape_text(merge_lengths(self.lengths, operands))})"

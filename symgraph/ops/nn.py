@@ -17,6 +17,7 @@ from symgraph.ops.creation import arange
 from symgraph.ops.elementary import clip, eq, exp, expm1, gt, isinf, log, minimum, softplus, switch
 from symgraph.ops.elementary import relu as positive_part
 from symgraph.ops.elementwise import cast
+from symgraph.ops.reduce import Max, MaxOrLowest
 from symgraph.options import config
 
 
@@ -43,8 +44,11 @@ class Softmax(Op):
     def gradient(self, x: Variable, out: Variable, g: Variable) -> Sequence[Variable | None]:
         return [SoftmaxGradient(self.axis)(g, out)]
 
+    def checks(self, x: Sized) -> Iterable[Variable]:
+        return _have_elements(x, (self.axis,))
+
     def expand(self, x: Variable) -> Variable:
-        e = exp(x - x.max(axis=self.axis, keepdims=True))
+        e = exp(x - _largest(x, (self.axis,)))
         return e / e.sum(axis=self.axis, keepdims=True)
 
     @classmethod
@@ -117,8 +121,11 @@ class LogSoftmax(Op):
     def gradient(self, x: Variable, out: Variable, g: Variable) -> Sequence[Variable | None]:
         return [g - exp(out) * g.sum(axis=self.axis, keepdims=True)]
 
+    def checks(self, x: Sized) -> Iterable[Variable]:
+        return _have_elements(x, (self.axis,))
+
     def expand(self, x: Variable) -> Variable:
-        shifted = x - x.max(axis=self.axis, keepdims=True)
+        shifted = x - _largest(x, (self.axis,))
         return shifted - log(exp(shifted).sum(axis=self.axis, keepdims=True))
 
     @classmethod
@@ -159,8 +166,11 @@ class LogSumExp(Op):
     def shape(self, same: Same, x: Sized) -> Sequence[Variable]:
         return [as_variable(1) if axis in self.axes else n for axis, n in enumerate(x.shape)]
 
+    def checks(self, x: Sized) -> Iterable[Variable]:
+        return _have_elements(x, self.axes)
+
     def expand(self, x: Variable) -> Variable:
-        largest = x.max(axis=self.axes, keepdims=True)
+        largest = _largest(x, self.axes)
         shift = switch(isinf(largest), 0, largest)
         return shift + log(exp(x - shift).sum(axis=self.axes, keepdims=True))
 
@@ -182,6 +192,15 @@ def _along(x: TensorType, axis: int) -> TensorType:
     if x.shape[axis] == 0:
         raise ShapeError(f"axis {axis} of {{0}} has no elements to take the largest of")
     return x
+
+
+def _have_elements(x: Sized, axes: tuple[int, ...]) -> Iterable[Variable]:
+    """That these axes have elements; of what rewriting recognizes as such an op nothing is asked."""
+    return Max(axes).checks(x)
+
+
+def _largest(x: Variable, axes: tuple[int, ...]) -> Variable:
+    return MaxOrLowest(axes)(x).expand_dims(axes)
 
 
 def _examples(op: Any) -> Iterable[Example]:

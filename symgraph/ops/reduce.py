@@ -271,6 +271,28 @@ class Max(_Extremum, Op):
             yield cls(axes), [x]
 
 
+class MaxOrLowest(Max):
+    """The largest element, as `Max`, and -inf where there are none: what is taken off before exp.
+
+    Shapes:  x (..., d, ...) -> (...), the axes removed
+    Dtypes:  float32 and float64, kept
+    """
+
+    def infer_type(self, *types: TensorType) -> TensorType:
+        return Reduction.infer_type(self, *types)
+
+    def checks(self, *inputs: Sized) -> Iterable[Variable]:
+        return ()
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(x.max(axis=self.axes, initial=-np.inf))
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        for axes, x in _samples(empty=True):
+            yield cls(axes), [x]
+
+
 class Min(_Extremum, Op):
     """The smallest element over some axes; NaN if there is one.
 

@@ -299,8 +299,10 @@ def region(brackets: Brackets, x: Variable, scalars: Sequence[Variable]) -> tupl
             parts.append(Whole())
         else:
             start, n = span(_fill(entry.start, values), _fill(entry.stop, values), entry.step, sizes[axis])
-            parts.append(Run(entry.step, n if isinstance(n, int) else None))
-            bounds += [start] if isinstance(n, int) else [start, n]
+            of_a_call = n == 1 and (isinstance(entry.start, Slot) or isinstance(entry.stop, Slot))
+            known = n if isinstance(n, int) and not of_a_call else None  # what a call makes 1 does not broadcast
+            parts.append(Run(entry.step, known))
+            bounds += [start] if known is not None else [start, n]
     return Region(tuple(parts)), [as_variable(b) for b in bounds]
 
 
@@ -414,7 +416,7 @@ def stored(x: np.ndarray, y: np.ndarray, index: Any, accumulate: bool) -> np.nda
     out = np.array(x)
     check_fits(type_of(x), type_of(y), out[index].shape)
     if accumulate:
-        np.add.at(out, index, y)  # unlike +=, it counts what is named twice
+        np.add.at(out, index, np.broadcast_to(y, out[index].shape))  # unlike +=, it counts what is named twice
     else:
         out[index] = y
     return out

@@ -13,7 +13,7 @@ from symgraph.rewrite.engine import Book, Step, apply_book
 from symgraph.rewrite.layouts import compose_dimshuffles, with_lengths
 from symgraph.rewrite.moments import squared_deviations, sum_beside_squared_deviations
 from symgraph.rewrite.pattern import Graph, Rule, rule
-from symgraph.rewrite.specialize import FINISH, ROWS, SPECIALIZE
+from symgraph.rewrite.specialize import FINISH, ROWS, SPECIALIZE, reciprocal_root
 from symgraph.rewrite.stabilize import STABILIZE
 
 
@@ -71,8 +71,9 @@ def passes() -> tuple[tuple[str, Book], ...]:
     return (
         # First, so that the other books need to know only one spelling of each expression.
         ("canonicalize", Book(*CANONICALIZE)),
-        # Before expansion, for softmax and its gradient are recognized as such. What it makes is again canonical.
-        ("stabilize", Book(*CANONICALIZE, *stabilize, *ROWS, squared_deviations)),
+        # Before expansion, for softmax, its gradient and variances are recognized as such. What it makes is again
+        # canonical.
+        ("stabilize", Book(*CANONICALIZE, *stabilize, *ROWS, squared_deviations, reciprocal_root)),
         # Now nothing looks for whole ops any more. What they are made of is canonical too, and merges with the rest.
         ("expand", Book(expand, *CANONICALIZE, *ROWS, *SPECIALIZE, sum_beside_squared_deviations)),
         # Last, because it undoes parts of the canonical form, and counts uses that no other rule changes any more.

@@ -14,12 +14,14 @@ import numpy as np
 
 from symgraph.graph.node import Apply, Constant, Variable, as_variable
 from symgraph.ops.axes import DimShuffle
+from symgraph.ops.elementary import abs as absolute
 from symgraph.ops.elementary import add, exp, mul, neg, sigmoid, softplus, sqr, sqrt, sub, true_divide
-from symgraph.ops.elementwise import Elementwise
+from symgraph.ops.elementwise import Cast, Elementwise
 from symgraph.ops.gather import Take
-from symgraph.ops.layout import BroadcastTo, Reshape
+from symgraph.ops.layout import BroadcastTo, Length, Reshape
 from symgraph.ops.nn import Softmax
 from symgraph.ops.reduce import Sum
+from symgraph.ops.statistics import SquaredDeviations
 from symgraph.rewrite.layouts import of_shape
 from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
 
@@ -164,7 +166,7 @@ def quotient(x: Variable, y: Variable) -> Variable | None:
         is_sum = bottom.op.function is add  # type: ignore[attr-defined]
         return sigmoid(top.inputs[0]) if is_sum and bottom.inputs[0] is x and uniform(bottom.inputs[1]) == 1 else None
     axis = summed_axis(y, x)
-    return Softmax(axis)(top.inputs[0]) if axis is not None else None
+    return Softmax(axis)(top.inputs[0]) if axis is not None and x.type.shape[axis] != 0 else None
 
 
 def summed_axis(y: Variable, x: Variable) -> int | None:
@@ -197,7 +199,27 @@ def is_positive(x: Variable, depth: int = DEPTH) -> bool:
         return False
     if op.function in (exp, sigmoid, softplus):
         return True
-    return op.function in (add, mul, true_divide, sqr, sqrt) and all(is_positive(y, depth - 1) for y in inputs)
+    if op.function is add and any(is_positive(y, depth - 1) for y in inputs):
+        return all(_is_not_negative(y, depth - 1) for y in inputs)
+    return op.function in (mul, true_divide, sqr, sqrt) and all(is_positive(y, depth - 1) for y in inputs)
+
+
+def _is_not_negative(x: Variable, depth: int) -> bool:
+    """Whether `x` is 0 or more by its definition, or NaN."""
+    if isinstance(x, Constant):
+        return x.data.size <= 1000 and bool(np.all(x.data >= 0))
+    if x.owner is None or depth == 0:
+        return False
+    op, inputs = x.owner.op, x.owner.inputs
+    if isinstance(op, (Length, Softmax, SquaredDeviations)):
+        return True
+    if isinstance(op, (Sum, Take, DimShuffle, Reshape, BroadcastTo, Cast)):
+        return _is_not_negative(inputs[0], depth - 1)
+    if not isinstance(op, Elementwise):
+        return False
+    if op.function in (exp, sigmoid, softplus, sqr, sqrt, absolute):
+        return True
+    return op.function in (add, mul, true_divide) and all(_is_not_negative(y, depth - 1) for y in inputs)
 
 
 @rule(on=(mul, true_divide), why="a factor that underflowed to 0 on both sides would give NaN")

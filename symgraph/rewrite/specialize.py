@@ -22,7 +22,7 @@ from symgraph.ops.matrices import Dot, Gemm, RowDot, ShortDot
 from symgraph.ops.reduce import Sum
 from symgraph.rewrite.layouts import count_to, extent, is_zero, of_shape, with_lengths
 from symgraph.rewrite.pattern import Graph, keeps_type, rule, uniform
-from symgraph.rewrite.products import elementwise, product, summed_axis, terms
+from symgraph.rewrite.products import elementwise, is_positive, product, summed_axis, terms
 from symgraph.rewrite.stabilize import less_its_largest
 
 CELLS = Places((0, 1))  # x[i, j]
@@ -119,7 +119,7 @@ def scatter_onto_sum(node: Apply, graph: Graph) -> Variable | None:
         if made is None or not isinstance(made.op, Scatter) or not made.op.accumulate or not graph.used_once(scattered):
             continue
         zeros, y, *indices = made.inputs
-        if is_zero(zeros) and keeps_type(node.output, x):
+        if is_zero(zeros) and keeps_type(node.output, x) and _same_shape(scattered, x):
             if is_sub and scattered is node.inputs[0]:
                 x = -x
             return made.op(x, -y if is_sub and scattered is node.inputs[1] else y, *indices)
@@ -167,7 +167,7 @@ def few_products(node: Apply, graph: Graph) -> Variable | None:
         result = ShortDot(terms)(a, b)
     elif b.ndim == 1 and _are_few(terms):
         result = RowDot((1,))(a, b)
-    elif b.ndim == 1 and _are_few(a.type.shape[0]) and a.owner is not None and isinstance(a.owner.op, DimShuffle):
+    elif b.ndim == 1 and _are_few(a.type.shape[0]) and a.owner is not None and a.owner.op == DimShuffle((1, 0)):
         result = RowDot((0,))(*a.owner.inputs, b)
     return with_lengths(result, node.output) if result is not None else None
 
@@ -252,7 +252,7 @@ def _same_shape(x: Variable, y: Variable) -> bool:
 
 @rule(on=power, why="a few products instead of a logarithm and an exponential")
 def power_as_products(node: Apply, graph: Graph) -> Variable | None:
-    """Whole exponents by squaring, as far as it is exact or as good as a library's power; ±1/2 by square roots.
+    """Whole exponents by squaring, as far as it is exact or as good as a library's power; 1/2 by the square root.
 
     Floats: from -3 to 6, where the products are within 4 units in the last place; what goes further is an operation of
     its own. 1/x is multiplied rather than x, whose powers are too large before the result is too small.
@@ -261,13 +261,19 @@ def power_as_products(node: Apply, graph: Graph) -> Variable | None:
     n = uniform(y)
     if n is None or not keeps_type(node.output, x):
         return None
-    if abs(n) == 0.5:
-        root = sqrt(x)
-        return root if n > 0 else 1 / root
+    if n == 0.5:
+        return sqrt(x)
     lowest, highest = (-3, 6) if x.type.is_float else (1, 8)
     if n == 0 or not float(n).is_integer() or not lowest <= n <= highest:
         return None
     return _power(x, int(n)) if n > 0 else _power(1 / x, -int(n))
+
+
+@rule(on=power, why="a root and a quotient instead of a logarithm and an exponential")
+def reciprocal_root(node: Apply, graph: Graph) -> Variable | None:
+    """x ** -1/2 for positive x; of -0 the root would keep the sign, and of -inf it is NaN."""
+    x, n = node.inputs
+    return 1 / sqrt(x) if uniform(n) == -0.5 and keeps_type(node.output, x) and is_positive(x) else None
 
 
 def _power(x: Variable, n: int) -> Variable:

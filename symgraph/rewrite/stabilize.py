@@ -13,7 +13,7 @@ from symgraph.ops.gather import Scatter, Take
 from symgraph.ops.indexing import IncSubtensor, Subtensor
 from symgraph.ops.layout import BroadcastTo, Reshape, SpecifyShape
 from symgraph.ops.nn import LogSoftmax, LogSumExp, Softmax, SoftmaxGradient
-from symgraph.ops.reduce import Max, Sum
+from symgraph.ops.reduce import Max, MaxOrLowest, Sum
 from symgraph.rewrite.layouts import is_zero, of_shape
 from symgraph.rewrite.pattern import Graph, Rule, a, b, keeps_type, rule, uniform
 from symgraph.rewrite.products import (
@@ -138,7 +138,8 @@ def less_its_largest(x: Variable, axes: tuple[int, ...]) -> Variable | None:
     if largest.owner is not None and isinstance(largest.owner.op, DimShuffle):
         order = largest.owner.op.order
         (largest,) = largest.owner.inputs
-    if largest.owner is None or largest.owner.op != Max(axes) or largest.owner.inputs[0] is not y:
+    made = largest.owner
+    if made is None or made.op not in (Max(axes), MaxOrLowest(axes)) or made.inputs[0] is not y:
         return None
     kept = [axis for axis in range(y.ndim) if axis not in axes]
     aligned = ["x"] * (y.ndim - len(order)) + list(order)

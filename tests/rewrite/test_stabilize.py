@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import scipy.special
 
+import symgraph as sg
+import symgraph.tensor as T
 from symgraph.grad import grad
 from symgraph.graph.traverse import leaves, toposort
 from symgraph.interpreter import evaluate
@@ -31,6 +33,7 @@ from symgraph.rewrite.pipeline import passes, rewrite
 from symgraph.rewrite.stabilize import LOGISTIC
 from symgraph.variants import refine
 
+RNG = np.random.default_rng(0)
 DTYPES = ("float32", "float64")
 EXTREMES = [-1000, -800, -100, -40, -20, -1, -1e-3, -1e-12, 1e-12, 1e-3, 0.5, 2, 20, 40, 80, 100, 800, 1000]
 MPMATH = {
@@ -439,3 +442,24 @@ def test_take_is_pushed_below_log_softmax(var):
     (value,) = rewrite([-log(softmax(z))[arange(z.shape[0]), y].mean()]).outputs
     taken = [node for node in toposort([value]) if isinstance(node.op, Take)]
     assert [node.inputs[0] for node in taken] == [z]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (2, 3)])
+def test_sums_of_exponentials_of_nothing(shape):
+    """What was written has values there; that softmax as the user calls it has none is another matter."""
+    x = T.dmatrix("x")
+    e = T.exp(x)
+    columns, rows = e.sum(axis=0), e.sum(axis=1, keepdims=True)
+    f = sg.function([x], [T.log(columns), e / columns, T.log(rows), e / rows, T.log(e.sum()), T.log(e / rows)])
+    data = RNG.normal(size=shape)
+    with np.errstate(all="ignore"):
+        p, down, along = np.exp(data), np.exp(data).sum(axis=0), np.exp(data).sum(axis=1, keepdims=True)
+        expected = [np.log(down), p / down, np.log(along), p / along, np.log(p.sum()), np.log(p / along)]
+    for found, value in zip(f(data), expected, strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-12)
+    known = T.TensorType("float64", shape)("known")
+    fixed = sg.function([known], [T.exp(known) / T.exp(known).sum(axis=0), T.log(T.exp(known).sum(axis=0))])
+    for found, value in zip(fixed(data), (expected[1], expected[0]), strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-12)
+    with pytest.raises(sg.ShapeError, match=r"axis 1 of x \(3, 0\) has no elements"):
+        sg.function([x], T.nnet.softmax(x))(np.ones((3, 0)))
