@@ -20,7 +20,7 @@ class Bound:
     """A compiled function with arrays that are fixed. Call it without arguments.
 
     A call reads the inputs as they are then, writes the results to `outputs` and applies the updates, as a call of the
-    function does; when it fails, nothing has changed.
+    function does; when it fails, no state has changed, but what `outputs` hold may have.
 
     inputs: the arrays, one for each input of the function
     outputs: the arrays written to, in the form of the function's result; every call returns it
@@ -63,7 +63,10 @@ def _input(x: Input, value: Any, caller: str) -> np.ndarray:
     if isinstance(value, (bool, int, float, np.generic)):
         return x.array(value, caller)
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{what} is bound to an array, but was given a {type(value).__name__}")
+        raise TypeError(
+            f"{what} is bound to an array, which later calls read again, but was given a {type(value).__name__}: "
+            f"make one with numpy.array(..., {x.variable.dtype!r}) first"
+        )
     fitted = x.array(value, caller)
     if value.dtype != fitted.dtype or not value.dtype.isnative:
         raise DtypeError(f"{what} is bound to an array as it is: one of dtype {fitted.dtype}, not {value.dtype}")

@@ -94,9 +94,16 @@ class Function:
 
         Raises TypeError for missing, unknown or doubled arguments, DtypeError and ShapeError for values that do not
         fit, IndexError for an index out of range, AssertionFailure where an `Assert` does not hold, NonFiniteError
-        where a guarded function gives NaN or infinity; nothing has changed then.
+        where a guarded function gives NaN or infinity; nothing has changed then. What a `Print` raises comes when all
+        is computed, and the state may be the new one.
         """
         return self._alone(self._call, args, kwargs)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self.signature.caller} is compiled, and cannot be copied or pickled: pickle the values of the shared "
+            "variables (get_value), and call sg.function again, which finds the C compiled in the cache"
+        )
 
     def bind(self, *args: Any, out: Any = None, **kwargs: Any) -> Bound:
         """The function with fixed arrays: `g = f.bind(x, y, out=z)`, and then `g()` reads `x` and `y` and fills `z`.
@@ -178,8 +185,7 @@ class Function:
         found = (variant.launcher.shapes(arrays) for variant in self._variants)
         shapes = next((shapes for shapes in found if shapes is not None), None)
         if shapes is None:
-            self._variants.insert(0, self._compiler.compile(self._diagnose(arrays, {})))
-            shapes = self._variants[0].launcher.shapes(arrays)
+            shapes = self._add_variant(self._diagnose(arrays, {})).launcher.shapes(arrays)
         if shapes is None:
             raise self._unknown_check()
         return shapes[: len(self.outputs)]
@@ -257,6 +263,13 @@ class Function:
             raise
         return self._shown(results) if self._watch.prints else results
 
+    def _add_variant(self, facts: Facts) -> Variant:
+        """Compile for calls of which more is known, and let go of the variant unused for longest."""
+        assert self._compiler is not None
+        self._variants.insert(0, self._compiler.compile(facts))
+        del self._variants[VARIANTS_KEPT:]
+        return self._variants[0]
+
     def _retry(
         self, arrays: Sequence[np.ndarray], out: tuple[np.ndarray, ...] | None, trace: dict[Variable, np.ndarray]
     ) -> list[np.ndarray]:
@@ -268,9 +281,7 @@ class Function:
         facts = self._diagnose(arrays, trace)
         entered = next((v for v in self._variants if v.launcher.entered), None)
         if facts or entered is None:
-            entered = self._compiler.compile(facts)
-            self._variants.insert(0, entered)
-            del self._variants[VARIANTS_KEPT:]
+            entered = self._add_variant(facts)
             results = entered.launcher(arrays, out)
             if results is not None:
                 return results
@@ -350,8 +361,8 @@ class Function:
 
     @property
     def timings(self) -> Mapping[str, float]:
-        """Seconds that each stage of the compilation took, in order. Empty when interpreted."""
-        return self._variants[-1].timings if self._variants else {}
+        """Seconds that each stage of compiling `c_source` took, in order. Empty when interpreted."""
+        return self._variants[0].timings if self._variants else {}
 
     @property
     def graph(self) -> Graphs:

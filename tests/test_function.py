@@ -1,5 +1,7 @@
 """What `function` takes and gives: forms of outputs, updates, givens, defaults, names; the state; threads."""
 
+import copy
+import pickle
 import threading
 from collections import OrderedDict
 
@@ -9,6 +11,7 @@ import pytest
 import symgraph as sg
 import symgraph.tensor as T
 from symgraph import In, Out
+from symgraph.function import VARIANTS_KEPT
 
 X = np.arange(6.0).reshape(2, 3)
 
@@ -569,3 +572,31 @@ def test_a_state_that_fits_only_after_set_value(mode):
     np.testing.assert_array_equal(product, np.full((2, 2), 5.0))
     np.testing.assert_array_equal(row, [1, 1])
     np.testing.assert_array_equal(b.get_value(), np.full((5, 2), 2.0))
+
+
+@pytest.mark.parametrize("copy_of", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_copies_are_refused_with_advice(copy_of):
+    x = T.dvector("x")
+    f = sg.function([x], x + 1, name="step")
+    with pytest.raises(TypeError, match=r"step\(\) is compiled.*call sg.function again"):
+        copy_of(f)
+
+
+def test_timings_are_those_of_the_c_that_ran():
+    x, y = T.dvectors("x", "y")
+    f = sg.function([x, y], x + y)
+    f(np.ones(3), np.ones(3))
+    first = dict(f.timings)
+    f(np.ones(1), np.ones(3))
+    assert dict(f.timings) != first
+    f(np.ones(3), np.ones(3))
+    assert dict(f.timings) == first
+
+
+def test_bound_calls_keep_no_more_variants_than_calls():
+    xs = [T.dvector(f"x{k}") for k in range(6)]
+    f = sg.function(xs, sum(xs))
+    for pattern in range(2 * VARIANTS_KEPT):
+        lengths = [3 if pattern >> k & 1 else 1 for k in range(6)]
+        assert f.bind(*map(np.ones, lengths))().shape == (max(lengths),)
+    assert len(f._variants) <= VARIANTS_KEPT

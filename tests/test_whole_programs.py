@@ -26,7 +26,8 @@ CASES = {
     # A row of a new axis, and one that an axis is taken from, are no transposes.
     "new axis @ vector": ([v, w], T.dot(v.dimshuffle("x", 0), w), [V, V], [14.0]),
     "lost axis @ vector": (
-        [known[1, 3, None], w], T.dot(known[1, 3, None].squeeze(0), w), [np.ones((1, 3, 5)), np.ones(5)], np.full(3, 5.0),
+        [known[1, 3, None], w], T.dot(known[1, 3, None].squeeze(0), w), [np.ones((1, 3, 5)), np.ones(5)],
+        np.full(3, 5.0),
     ),
     # Bools that the lengths tell.
     "product of known and unknown lengths": ([known[1,], v], T.dot(known[1,], v), [[2.0], [3.0]], 6.0),
@@ -57,7 +58,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_values(case, mode):
     inputs, output, values, expected = CASES[case]
-    f = sg.function(inputs, output, mode=mode, on_unused_input="ignore", givens={} if x in inputs else {x: M.repeat(2, 1)})
+    givens = {} if x in inputs else {x: M.repeat(2, 1)}
+    f = sg.function(inputs, output, mode=mode, on_unused_input="ignore", givens=givens)
     found = f(*values)
     np.testing.assert_allclose(found, expected, rtol=1e-14)
     assert found.shape == np.shape(expected) and found.dtype == output.dtype

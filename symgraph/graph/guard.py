@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterable
+from weakref import WeakSet
+
+FORK_WAITS = 1.0  # seconds, at most, for calls in other threads, so that the child gets no half-written state
 
 
 class Guard:
@@ -14,9 +19,10 @@ class Guard:
     lets go of that.
     """
 
-    __slots__ = ("depth", "joined", "lock")
+    __slots__ = ("__weakref__", "depth", "joined", "lock")
 
     def __init__(self) -> None:
+        _all.add(self)
         self.lock = threading.RLock()
         self.joined: Guard | None = None
         self.depth = 0
@@ -47,6 +53,7 @@ class Guard:
         return guard
 
 
+_all: WeakSet[Guard] = WeakSet()
 _joining = threading.Lock()
 
 
@@ -60,3 +67,33 @@ def join(guards: Iterable[Guard]) -> Guard:
             with roots[0].lock, other.lock:
                 other.joined = roots[0]
         return roots[0]
+
+
+_taken: list[Guard] = []  # during a fork
+
+
+def _before_fork() -> None:
+    end = time.monotonic() + FORK_WAITS
+    if not _joining.acquire(timeout=FORK_WAITS):
+        return
+    _taken.extend(g for g in list(_all) if g.lock.acquire(timeout=max(0.0, end - time.monotonic())))
+    _joining.release()
+
+
+def _after_fork() -> None:
+    while _taken:
+        _taken.pop().lock.release()
+
+
+def _after_fork_in_child() -> None:
+    """No thread is left that would let go of the other locks, which C knows: they must stay the same objects."""
+    taken = set(_taken)
+    for guard in set(_all) - taken:
+        guard.lock._at_fork_reinit()  # type: ignore[attr-defined]
+        guard.depth = 0
+    if not taken:
+        _joining._at_fork_reinit()  # type: ignore[attr-defined]
+    _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -1,6 +1,7 @@
 """The extension module that calls compiled functions: what it takes, what it leaves to Python, what it never breaks."""
 
 import inspect
+import os
 import signal
 import sys
 import threading
@@ -315,6 +316,55 @@ def test_threads(make, size):
         sys.setswitchinterval(interval)
     assert not wrong
     np.testing.assert_array_equal(total.get_value(), np.full(size, 2.0 * rounds))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_waits_for_calls_elsewhere(make):
+    """The child could not wait for a thread that it does not have; nor should it see a state half stored."""
+    x, total = T.dvector("x"), sg.shared(np.zeros(1 << 20), "total")
+    f = make([x], None, updates=[(total, total + x)])
+    ones, stop = np.ones(1 << 20), threading.Event()
+    f(ones)
+
+    def work():
+        while not stop.is_set():
+            f(ones)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    codes = []
+    for _ in range(8):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            before = total.get_value()
+            f(ones)
+            whole = np.ptp(before) == 0 and np.array_equal(total.get_value(), before + 1)
+            os._exit(0 if whole else 1)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    stop.set()
+    thread.join()
+    assert codes == [0] * 8
+    assert np.ptp(total.get_value()) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_during_a_call_by_its_own_thread(make):
+    x, s = T.dscalar("x"), sg.shared(1.0, "s")
+    children = []
+
+    def fork(text, value):
+        child = os.fork()
+        if child == 0:
+            s.get_value()
+        children.append(child)
+
+    f = make([x], sg.Print("x", global_fn=fork)(x) + s)
+    f(2.0)
+    if 0 in children:
+        signal.alarm(20)
+        os._exit(0 if f(2.0) == 3 else 1)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0]
 
 
 def test_others_run_during_a_long_call(make):
