@@ -219,13 +219,36 @@ def test_doctor_without_a_compiler_says_what_gets_one():
         assert re.search(r"\nMissing\n  no C compiler was found .*; to get one: ", done.stdout)
 
 
-def test_doctor_with_a_cache_that_others_may_write(capsys, monkeypatch, tmp_path):
+def refused_cache(tmp_path, monkeypatch):
     folder = tmp_path / "open"
     folder.mkdir()
     folder.chmod(0o777)
     monkeypatch.setenv("SYMGRAPH_CACHE", str(folder))
+
+
+def test_doctor_advises_where_the_cache_is_refused_and_functions_compile_all_the_same(capsys, monkeypatch, tmp_path):
+    refused_cache(tmp_path, monkeypatch)
     status, out, _ = call(capsys, "doctor")
-    assert status == 1 and "\nMissing\n  others may write" in out and "chmod go-w" in out
+    advice = r"\nCould be better\n  what is compiled is kept for one process alone: others may write.*chmod go-w"
+    assert status == 0 and out.endswith("\nFunctions are compiled here.\n") and "Missing" not in out
+    assert re.search(advice, out) and "the result is right" in out
+    assert re.search(r"^cache +\S+: until this process ends$", out, re.MULTILINE)
+    assert list((tmp_path / "open").iterdir()) == []
+
+
+def test_doctor_without_any_place_for_compiled_code(capsys, monkeypatch, tmp_path):
+    refused_cache(tmp_path, monkeypatch)
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nothing")
+    status, out, _ = call(capsys, "doctor")
+    assert status == 1 and "\nMissing\n  there is no directory for temporary files" in out
+
+
+def test_doctor_advises_where_the_machine_cannot_be_measured(capsys, monkeypatch):
+    def fails(*arguments):
+        raise OSError("no clock")
+    monkeypatch.setattr(doctor, "measure", fails)
+    status, out, _ = call(capsys, "doctor")
+    assert status == 0 and "\nCould be better\n  this machine could not be measured: no clock\n" in out
 
 
 def test_doctor_misses_what_is_useful(capsys, monkeypatch):

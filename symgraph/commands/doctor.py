@@ -74,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     toolchain = _compiler(found, options, cache)
     blas = _blas(found, toolchain, cache)
     _machine(found, toolchain, cache, blas)
-    if toolchain is not None:
-        _calls(found, options, toolchain, cache or Cache.temporary())
+    if toolchain is not None and cache is not None:
+        _calls(found, options, toolchain, cache)
         _trial(found, options)
     for what, line in found.rows:
         print(f"{what:<12}{line}")
@@ -106,21 +106,34 @@ def _versions(found: Findings) -> None:
 
 
 def _cache(found: Findings, options: Options) -> Cache | None:
+    """The cache that functions use, which is a temporary one where the directory is refused."""
     try:
         cache = open_cache(options)
     except CacheRefused as error:
-        found.problems.append(str(error))
-        return None
+        found.advice.append(f"what is compiled is kept for one process alone: {error}")
+        return _temporary_cache(found)
     entries = cache.entries()
     count = f"{len(entries)} function{'' if len(entries) == 1 else 's'}"
     found.add("cache", f"{cache.directory}: {count}, {in_bytes(sum(e.size for e in entries))}")
     return cache
 
 
-def _compiler(found: Findings, options: Options, cache: Cache | None) -> Toolchain | None:
+def _temporary_cache(found: Findings) -> Cache | None:
     try:
-        toolchain = find_toolchain(options.cc, probe_dir=(cache or Cache.temporary()).directory)
-    except (NoCompiler, CacheRefused) as error:
+        cache = Cache.temporary()
+    except CacheRefused as error:
+        found.problems.append(str(error))
+        return None
+    found.add("cache", f"{cache.directory}: until this process ends")
+    return cache
+
+
+def _compiler(found: Findings, options: Options, cache: Cache | None) -> Toolchain | None:
+    if cache is None:
+        return None
+    try:
+        toolchain = find_toolchain(options.cc, probe_dir=cache.directory)
+    except NoCompiler as error:
         found.problems.append(str(error))
         return None
     found.add("compiler", shlex.join(toolchain.command), *_announced(toolchain), " ".join(toolchain.flags))
@@ -171,7 +184,7 @@ def _machine(found: Findings, toolchain: Toolchain | None, cache: Cache | None, 
     try:
         rates = measure(toolchain, cache, blas)
     except (CompileError, NoCompiler, CacheRefused, OSError) as error:
-        found.problems.append(str(error))
+        found.advice.append(f"this machine could not be measured: {error}")
         return
     core = f"memory {rate(rates.bandwidth, 'B')}, one core's arithmetic {rate(rates.arithmetic, 'FLOP')} in float64"
     products = f"{rate(rates.product_single, 'FLOP')} in float32, {rate(rates.product, 'FLOP')} in float64"
