@@ -179,6 +179,8 @@ def test_cache(capsys, monkeypatch, tmp_path, script):
     monkeypatch.setenv("SYMGRAPH_CACHE", str(tmp_path / "cache"))
     assert call(capsys, "cache") == (0, f"{tmp_path / 'cache'}: 0 functions, 0 bytes\n", "")
     call(capsys, "show", f"{script}:step")
+    for copy in Cache(tmp_path / "cache").directory.glob("blas-*"):
+        copy.unlink()
     entries = Cache(tmp_path / "cache").entries()
     status, out, _ = call(capsys, "cache", "list")
     assert status == 0 and len(entries) == len(out.splitlines()) - 2 > 0
@@ -186,6 +188,19 @@ def test_cache(capsys, monkeypatch, tmp_path, script):
     assert re.fullmatch(rf".*: {len(entries)} functions, \d+ kB\n", call(capsys, "cache", "size")[1])
     assert re.fullmatch(rf".*: {len(entries)} functions, \d+ kB removed\n", call(capsys, "cache", "clear")[1])
     assert Cache(tmp_path / "cache").entries() == []
+
+
+def test_the_copy_of_the_blas_is_told_too(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("SYMGRAPH_CACHE", str(tmp_path))
+    copy = tmp_path / "blas-0123456789abcdef.so"
+    copy.write_bytes(bytes(25_000_000))
+    total = f"{tmp_path}: 0 functions, 0 bytes and 1 copy of a BLAS, 25 MB"
+    assert call(capsys, "cache") == (0, f"{total}\n", "")
+    assert re.search(rf"^{copy.stem} +25 MB", call(capsys, "cache", "list")[1], re.MULTILINE)
+    assert f"\ncache       {total}\n" in call(capsys, "doctor")[1]
+    (tmp_path / "blas-notes.txt").touch()
+    call(capsys, "cache", "clear")
+    assert not copy.exists() and (tmp_path / "blas-notes.txt").exists()
 
 
 def test_a_cache_that_cannot_be_used_is_refused(capsys, monkeypatch, tmp_path):

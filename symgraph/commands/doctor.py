@@ -24,8 +24,8 @@ from codegen.launcher import launcher, refusal
 from codegen.machine import measure
 from codegen.private_blas import measured
 from codegen.toolchain import Toolchain, find_toolchain
-from symgraph.commands.cache import open_cache
-from symgraph.commands.sizes import duration, in_bytes, rate
+from symgraph.commands.cache import open_cache, summary
+from symgraph.commands.sizes import duration, rate
 from symgraph.compiler import default_blas, default_private_blas, own_blas
 from symgraph.function import Function
 from symgraph.graph.types import TensorType
@@ -112,9 +112,7 @@ def _cache(found: Findings, options: Options) -> Cache | None:
     except CacheRefused as error:
         found.advice.append(f"what is compiled is kept for one process alone: {error}")
         return _temporary_cache(found)
-    entries = cache.entries()
-    count = f"{len(entries)} function{'' if len(entries) == 1 else 's'}"
-    found.add("cache", f"{cache.directory}: {count}, {in_bytes(sum(e.size for e in entries))}")
+    found.add("cache", f"{cache.directory}: {summary(cache)}")
     return cache
 
 
