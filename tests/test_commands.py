@@ -138,11 +138,26 @@ def test_a_colon_may_be_part_of_the_path(capsys, tmp_path):
 @pytest.mark.parametrize("name, message", [
     ("nix", "there is no 'nix' in .*\n.* has these compiled functions\n  step: <one_step"),
     ("model.nix", "there is no 'model.nix'"), ("number", "number is a int, no compiled function or symbol"),
-    ("np", "np is a module"), ("slow", "it is interpreted, so there is no C: `python -m symgraph doctor`"),
+    ("np", "np is a module"), ("slow", 'it was made with mode="numpy", .* so there is no C$'),
 ])
 def test_show_says_what_is_wrong_with_a_name(capsys, script, name, message):
     status, out, err = call(capsys, "show", f"{script}:{name}")
     assert status == 1 and out == "" and re.search(message, err)
+
+
+def test_show_advises_doctor_where_nothing_can_be_compiled(script):
+    done = subprocess_of("show", f"{script}:step", CC="/nowhere/cc")
+    assert done.returncode == 1 and "`python -m symgraph doctor` says what is missing" in done.stderr
+
+
+@pytest.mark.parametrize("options, told", [
+    (["-o", "out.txt"], "--output"), (["--what", "graph"], "--what"), (["--what", "c", "-o", "out.txt"], "--what"),
+])
+def test_show_refuses_options_without_a_name_before_the_script_runs(capsys, script, monkeypatch, options, told):
+    monkeypatch.chdir(script.parent)
+    status, out, err = call(capsys, "show", script, *options)
+    assert (status, out) == (2, "") and f"{told} needs a name, as in {script}:NAME" in err
+    assert "the script speaks" not in err and not Path("out.txt").exists()
 
 
 def test_show_says_what_is_wrong_with_a_script(capsys, tmp_path):
