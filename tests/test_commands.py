@@ -1,13 +1,17 @@
 """`python -m symgraph`: each command does what its help says, and says what is wrong and how to mend it."""
 
+import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+import symgraph as sg
 from codegen.cache import Cache
 from symgraph.__main__ import COMMANDS, main
 from symgraph.commands import doctor, show
@@ -283,10 +287,11 @@ def test_doctor_advises_where_the_machine_cannot_be_measured(capsys, monkeypatch
 
 def test_doctor_misses_what_is_useful(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "default_blas", lambda: None)
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "sympy" else "1.0")
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("sympy", "pygments") else "1.0")
     status, out, _ = call(capsys, "doctor")
     assert status == 0 and "\nCould be better\n" in out
-    assert "sympy is missing" in out and "-m pip install sympy" in out
+    assert re.search("sympy is missing, which symgraph requires: .*-m pip install sympy\n", out)
+    assert re.search(r"pygments is missing \(C in colour.*\): .*-m pip install pygments\n", out)
     assert "no BLAS was found" in out and "-m pip install --force-reinstall" in out
 
 
@@ -306,7 +311,26 @@ def test_doctor_tells_wrong_numbers(capsys, monkeypatch):
     assert status == 1 and "gives wrong numbers" in out
 
 
+def test_doctor_and_setup_require_the_same():
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    (required,) = [k.value for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg == "install_requires"]
+    assert {re.match(r"\w+", name)[0] for name in ast.literal_eval(required)} == set(doctor.NEEDED)
+
+
 # -- all of them
+
+
+def test_the_version_is_that_of_the_package(capsys, monkeypatch):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"symgraph {sg.__version__}\n"
+    monkeypatch.setattr(metadata, "version", lambda name: {"symgraph": "9.8.7"}[name])
+    assert runpy.run_path(ROOT / "symgraph" / "version.py")["__version__"] == "9.8.7"
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+    monkeypatch.setattr(metadata, "version", missing)
+    assert runpy.run_path(ROOT / "symgraph" / "version.py")["__version__"] == "0+unknown"
 
 
 def test_help_teaches_by_examples(capsys):

@@ -44,8 +44,8 @@ functions are compiled here, and 1 if they would run interpreted, or not at all.
 measures the machine, for about a second.
 """
 
-NEEDED = ("numpy", "cffi")
-USEFUL = {"sympy": "derivatives of formulas whose derivative is not stated", "pygments": "C in colour in notebooks"}
+NEEDED = ("numpy", "cffi", "sympy")
+USEFUL = {"pygments": "C in colour in notebooks"}
 
 
 @dataclass
@@ -101,8 +101,9 @@ def _versions(found: Findings) -> None:
     install = f"{shlex.quote(sys.executable)} -m pip install"
     versions = {name: _version(name) for name in (*NEEDED, *USEFUL)}
     found.add("packages", ", ".join(f"{name} {version or '(missing)'}" for name, version in versions.items()))
-    for name in (name for name in USEFUL if versions[name] is None):
-        found.advice.append(f"{name} is missing ({USEFUL[name]}): {install} {name}")
+    for name in (name for name, version in versions.items() if version is None):
+        why = f" ({USEFUL[name]})" if name in USEFUL else ", which symgraph requires"
+        found.advice.append(f"{name} is missing{why}: {install} {name}")
 
 
 def _cache(found: Findings, options: Options) -> Cache | None:
