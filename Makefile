@@ -1,4 +1,5 @@
-# From nothing but Python 3.11 or newer, a C compiler and make: each target first sets up what it needs in .venv.
+# From nothing but Python 3.11 or newer, a C compiler and make: each target first sets up what it needs in .venv, and
+# bench in .venv-bench.
 
 VENV := .venv
 RUN  := $(VENV)/bin/python
@@ -29,7 +30,8 @@ help:
 	@echo 'make bench    symgraph beside its peers, which takes long; some of it: make bench BENCH="--quick --only training"'
 	@echo 'make clean    remove .venv, .venv-bench and all that was built'
 	@echo
-	@echo 'Each sets up .venv first. Another Python: make test PYTHON=python3.12'
+	@echo 'All but clean first set up what they need: in .venv, and bench in .venv-bench.'
+	@echo 'Another Python: make test PYTHON=python3.12'
 
 demo: $(VENV)/has-demo
 	$(RUN) examples/digits.py

@@ -24,7 +24,9 @@ from codegen.toolchain import Toolchain, compile, digest
 _FORMAT = 1  # of an entry: part of every key, to be raised when entries made before must not be used
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*-[0-9a-f]{32})\.(c|so|sum)")
+_COPY = re.compile(r"(blas-[0-9a-f]{16})\.(so|json)")  # of a library, and what is remembered of it; private_blas.py
 _DRAFT = ".build-"
+_DRAFTS = re.compile(r"(\.build-[a-z0-9_]{8})")  # as the standard library completes the name
 _DRAFT_LIFE = 24 * 3600  # seconds after which the directory of a build is that of a process that was killed
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _REMEDY = "set $SYMGRAPH_CACHE to a directory of your own"
@@ -99,8 +101,15 @@ class Cache:
 
     def entries(self) -> list[Entry]:
         """What is in the cache, newest first; after a failed build, an entry is the C file alone."""
+        return self._entries(_FILE)
+
+    def copies(self) -> list[Entry]:
+        """The copies of libraries that are kept beside the entries, newest first."""
+        return [entry for entry in self._entries(_COPY) if (self.directory / f"{entry.name}.so").is_file()]
+
+    def _entries(self, pattern: re.Pattern[str]) -> list[Entry]:
         found: dict[str, list[os.stat_result]] = {}
-        for file, stem in self._files():
+        for file, stem in self._files(pattern):
             try:
                 found.setdefault(stem, []).append(file.lstat())
             except FileNotFoundError:  # cleared meanwhile
@@ -112,9 +121,10 @@ class Cache:
 
     def clear(self) -> None:
         """Remove all entries, copies, and what killed builds left. Loaded libraries stay usable; a build may fail."""
-        for file in [*(file for file, _ in self._files()), *self.directory.glob("blas-*")]:
-            file.unlink(missing_ok=True)
-        for draft in self.directory.glob(f"{_DRAFT}*"):
+        for file, _ in [*self._files(_FILE), *self._files(_COPY)]:
+            if file.is_symlink() or not file.is_dir():
+                file.unlink(missing_ok=True)
+        for draft, _ in self._files(_DRAFTS):
             try:
                 left = time.time() - draft.lstat().st_mtime > _DRAFT_LIFE
             except FileNotFoundError:
@@ -148,13 +158,13 @@ class Cache:
                 write(file)
             _install(draft, place)
 
-    def _files(self) -> list[tuple[Path, str]]:
-        """The files of entries, each with its stem."""
+    def _files(self, pattern: re.Pattern[str]) -> list[tuple[Path, str]]:
+        """What has a name of ours, each with the stem that the pattern captures."""
         try:
             names = os.listdir(self.directory)
         except FileNotFoundError:  # the user has emptied ~/.cache
             return []
-        matches = [_FILE.fullmatch(name) for name in names]
+        matches = [pattern.fullmatch(name) for name in names]
         return [(self.directory / match[0], match[1]) for match in matches if match]
 
     def _make(self, library: Path, text: bytes, toolchain: Toolchain, extra_flags: Sequence[str]) -> None:

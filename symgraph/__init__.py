@@ -31,12 +31,14 @@ from symgraph.threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from symgraph.chain_rule import explain_grad
+    from symgraph.version import __version__
     from symgraph.visual.drawing import Drawing, draw
 
 LAZY = {  # name -> the file that has it
     "draw": "symgraph.visual.drawing",
     "Drawing": "symgraph.visual.drawing",
     "explain_grad": "symgraph.chain_rule",
+    "__version__": "symgraph.version",
 }
 
 

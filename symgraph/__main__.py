@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from symgraph.commands import cache, doctor, show
+from symgraph.version import __version__
 
 COMMANDS = {
     "doctor": (doctor, "is all there that compiling needs, and how fast is this machine?"),
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m symgraph", description=__doc__, epilog=EXAMPLES, formatter_class=plain, allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=f"symgraph {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(

@@ -14,13 +14,13 @@ from symgraph.graph.node import Apply, Constant, Variable, Written
 from symgraph.graph.printing import PYTHON, Names, Notation, Term, excerpt, excerpt_term, name_of, shown
 from symgraph.graph.traverse import ancestors, toposort
 from symgraph.graph.types import TensorType
-from symgraph.graph.values import as_array
 from symgraph.interpreter import evaluate
-from symgraph.latex import Formula, TeX, numbers, verbatim
+from symgraph.latex import Formula, TeX, numbers, stretched, verbatim
 from symgraph.ops.axes import DimShuffle
 from symgraph.ops.elementwise import Elementwise, Unbroadcast
 from symgraph.ops.layout import BroadcastTo, SpecifyShape
 from symgraph.ops.reduce import Sum
+from symgraph.visual.figure import given_arrays
 from symgraph.visual.values import MOST_NUMBERS
 from symgraph.visual.values import shown as shown_value
 
@@ -200,7 +200,7 @@ def explain_grad(
     values: dict[Variable, np.ndarray] = {}
     given: dict[Variable, np.ndarray] = {}
     if at is not None:
-        given = _given(cost, at)
+        given = given_arrays([cost], at)
         evaluate([cost], given, values)
     sweep = _Sweep(cost, targets, values)
     path = list(sweep.uses)
@@ -214,17 +214,6 @@ def explain_grad(
         moved = list(zip(targets, names, strict=True))[:MOST_CHECKED]
         checks = tuple(_check(cost, x, name, given, values, sweep.totals[x], few) for x, name in moved)
     return ChainRule(writer.word(cost), names, links, omitted, checks, writer.symbol(cost))
-
-
-def _given(cost: Variable, at: Mapping[Any, Any]) -> dict[Variable, np.ndarray]:
-    named = {x.name: x for x in ancestors([cost]) if x.owner is None and x.name}
-    given: dict[Variable, np.ndarray] = {}
-    for key, value in at.items():
-        x = named.get(key) if isinstance(key, str) else key
-        if not isinstance(x, Variable):
-            raise TypeError(f"no input is called {key!r}; there are {', '.join(map(str, named.values())) or 'none'}")
-        given[x] = as_array(value, x.type, str(x))
-    return given
 
 
 def _ends(path: list[Variable], targets: set[Variable]) -> tuple[list[Variable], dict[int, str]]:
@@ -367,16 +356,9 @@ class _Within(Notation):
             case DimShuffle(order) if order[len(order) - rank :] == tuple(range(rank)):
                 return first  # new axes in front
             case Unbroadcast():
-                axes = _stretched(*x.owner.inputs)
+                axes = tuple(stretched(*(y.type for y in x.owner.inputs)))
                 return self.base.apply(Sum(axes)(x.owner.inputs[0]), [first]) if axes else first
         return self.base.apply(x, operands)
-
-
-def _stretched(g: Variable, x: Variable) -> tuple[int, ...]:
-    """The axes along which `x` is known to have been stretched."""
-    extra = g.ndim - x.ndim
-    lengths = zip(g.type.shape[extra:], x.type.shape, strict=True)
-    return (*range(extra), *(k for k, (n, m) in enumerate(lengths, extra) if m == 1 != n))
 
 
 class _Writer:

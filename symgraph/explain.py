@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +29,12 @@ class Explanation:
     data: {
         "function": its name
         "rules": [{"rule", "why", "count", "before", "after", "line"}], in the order in which they first fired; the
-            example is the first firing
+            example is the first firing, whose sides read alike where the rule changed only how it is computed
         "steps": [{"name", "kind": "nest", "loops" or "call", "values": [{"value", "line", "stored"}],
             "apart": [{"value", "reader", "why"}]}]; `apart` are the values made elsewhere that the step reads
         "memory": {"in_place": [{"shared", "value"}], "copied": [{"shared", "why"}], "taken_over": [{"value",
-            "operand"}], "delivered": [value], "workspace": [{"bytes", "values": [value]}]}
+            "operand"}], "delivered": [value], "workspace": [{"bytes", "values": [value]}]}; a part of the workspace
+            without values holds partial results of the blocks of a loop
         "casts": [{"from", "to", "value", "reader", "dtypes", "line", "derived"}]: changes of dtype in the graph as
             written; `dtypes` are those that the reader was given, `derived` says whether symgraph wrote it
     }
@@ -162,7 +164,8 @@ def _section(title: str, items: Sequence[list[str]], total: int) -> Iterator[str
 def _rule_lines(rule: Mapping[str, Any]) -> Iterator[str]:
     times = f" ×{rule['count']}" if rule["count"] > 1 else ""
     yield f"{rule['rule']}{times}: {rule['why']}" if rule["why"] else f"{rule['rule']}{times}"
-    yield f"    {rule['before']}  ->  {rule['after']}    {rule['line']}"
+    after = f"  ->  {rule['after']}" if rule["after"] != rule["before"] else ""
+    yield f"    {rule['before']}{after}    {rule['line']}"
 
 
 def _step_lines(number: int, step: Mapping[str, Any]) -> Iterator[str]:
@@ -197,8 +200,16 @@ def _memory_lines(memory: Mapping[str, Any]) -> Iterator[str]:
     if memory["delivered"]:
         yield f"computed right in the arrays that the caller gets: {_listed(memory['delivered'])}"
     for entry in memory["workspace"]:
-        shared = " share" if len(entry["values"]) > 1 else " takes"
-        yield f"workspace: {_listed(entry['values'])}{shared} {entry['bytes']} byte{'s' * (entry['bytes'] != '1')}"
+        if entry["values"]:
+            shared = "share" if len(entry["values"]) > 1 else "takes"
+            yield f"workspace: {_listed(entry['values'])} {shared} {_bytes(entry['bytes'])}"
+    partial = Counter(entry["bytes"] for entry in memory["workspace"] if not entry["values"])
+    for size, times in partial.items():
+        yield f"workspace: partial results of a loop's blocks take {f'{times} times ' * (times > 1)}{_bytes(size)}"
+
+
+def _bytes(size: str) -> str:
+    return f"{size} byte{'s' * (size != '1')}"
 
 
 def _cast_line(cast: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ class Profile:
     """Where the time of a function went.
 
     calls: of the function since it was compiled
-    seconds: of all calls in C, from entry to return
+    seconds: in the steps of all calls; what lies before, between and after them is not counted
     """
 
     name: str
@@ -87,7 +87,7 @@ class Profile:
 
     @property
     def seconds(self) -> float:
-        """Of all steps."""
+        """In all steps, of all calls."""
         return sum(t.seconds for t in self.timings)
 
     @property
@@ -107,7 +107,8 @@ class Profile:
         return sorted(lines.values(), key=lambda t: -t.seconds)
 
     def __str__(self) -> str:
-        head = f"{self.name}: {self.calls} calls, {_seconds(self.seconds)} in C"
+        count = f"{len(self.timings)} step{'' if len(self.timings) == 1 else 's'}"
+        head = f"{self.name}: {self.calls} calls, {_seconds(self.seconds)} in {count}"
         whole = self.seconds or 1.0
         rates = ("time", "share", "GFLOP/s", "GB/s", "of the limit")
 

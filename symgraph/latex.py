@@ -1,9 +1,9 @@
 r"""Expressions as LaTeX, for notebooks and papers: `latex(x)`, and what a variable shows of itself in Jupyter.
 
-An op may state a form of its own (`Op.latex`); scalar functions have theirs in a table here. What has none is written
-as `Op.format` writes it, in typewriter. Precedence is that of `graph.printing`, with three differences of mathematical
-writing: a negative binds as a sum, large operators (\sum) as a product, and products as a unary sign, so that no two
-signs meet and nobody has to guess where a sum ends.
+An op may state a form of its own (`Op.latex`); scalar functions and broadcasting have theirs here. What has none is
+written as `Op.format` writes it, in typewriter. Precedence is that of `graph.printing`, with three differences of
+mathematical writing: a negative binds as a sum, large operators (\sum) as a product, and products as a unary sign, so
+that no two signs meet and nobody has to guess where a sum ends.
 
 Nothing that comes from a name reaches TeX unescaped. Only commands are used that LaTeX with amsmath, MathJax and KaTeX
 share; and text mode, in which they differ, only for quotes and foreign letters.
@@ -29,6 +29,7 @@ FUNCTIONS = frozenset("sin cos tan arcsin arccos arctan sinh cosh tanh exp log m
 Form = Callable[..., "str | tuple[str, str]"]
 
 _NAME = re.compile(r"([^\W\d_]+)(\d*)((?:_[^\W_]+)*)_*('*)")
+_TEMPORARY = re.compile(r"\bt_\{\d+\}")
 _NUMBER = re.compile(r"-?(?:\d+(?:\.\d*)?(?:e([-+]\d+))?|inf|nan)")
 _ESCAPES = {
     "\\": r"\backslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -45,11 +46,23 @@ def latex(x: Variable) -> str:
     `aligned` environment (amsmath), so that the text grows no faster than the graph.
     """
     definitions, term = written_out(x, TeX())
+    definitions = _needed(definitions, term)
     if not definitions:
         return term.text
     lines = [f"{word} &= {value}" for word, value in definitions]
     result = f"{TeX().word(name_of(x), x.type)} &= {term}" if name_of(x) else f"& {term}"
     return "\\begin{aligned}\n" + " \\\\\n".join([*lines, result]) + "\n\\end{aligned}"
+
+
+def _needed(definitions: list[tuple[Term, Term]], result: Term) -> list[tuple[Term, Term]]:
+    """The definitions without those of ours that only operands use which are not written, such as lengths."""
+    used = set(_TEMPORARY.findall(result.text))
+    kept = []
+    for word, value in reversed(definitions):
+        if word.text in used or not _TEMPORARY.fullmatch(word.text):
+            used.update(_TEMPORARY.findall(value.text))
+            kept.append((word, value))
+    return kept[::-1]
 
 
 class TeX(Notation):
@@ -87,6 +100,10 @@ class TeX(Notation):
     def apply(self, x: Variable, operands: Sequence[Written]) -> Term:
         assert x.owner is not None
         op = x.owner.op
+        summed = BROADCASTING.get(f"{type(op).__module__}.{type(op).__name__}")
+        if summed is not None and isinstance(operands[0], Term):
+            axes = summed(*(y.type for y in x.owner.inputs))
+            return Formula(*total(axes, operands[0]), x.type) if axes else operands[0]
         written = op.latex(*operands)
         if written is None and type(op).format is Op.format:
             arguments = [f"{v}" for v in operands] + [verbatim(text) for text in op.parameters]
@@ -264,7 +281,27 @@ def scalar_latex(name: str, *operands: Written) -> str | tuple[str, str]:
     return form(*operands) if form is not None else _call(name, [f"{x}" for x in operands])
 
 
+# -- broadcasting, which mathematics leaves to the reader
+
+def stretched(g: TensorType, x: TensorType) -> list[int]:
+    """The axes of `g` along which `x` is known to have been stretched."""
+    extra = g.ndim - x.ndim
+    return [k for k, n in enumerate(g.shape) if k < extra or x.shape[k - extra] == 1 != n]
+
+
+BROADCASTING: dict[str, Callable[..., list[int]]] = {  # an op's class -> the axes of its first operand it sums over
+    "symgraph.ops.layout.BroadcastTo": lambda x, *lengths: [],
+    "symgraph.ops.elementwise.Unbroadcast": stretched,
+}
+
+
 # -- reductions
+
+def total(axes: Sequence[int], x: Written) -> tuple[str, str]:
+    """The sum over some axes."""
+    return f"{over('sum', axes, x)} {x:product}", "product"
+
+
 
 def over(command: str, axes: Sequence[int], x: Written) -> str:
     r"""A command such as \sum with the axes it runs over, where these are not all of the operand's."""

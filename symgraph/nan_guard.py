@@ -184,7 +184,6 @@ class Search:
 
 def report(caller: str, search: Search, stable: Set[str] = frozenset()) -> str:
     """What a search has found, in lines."""
-    trace = search.trace
     head = "; ".join(f"{label} is {_described(x, search)}" for label, x in search.wrong)
     lines = [f"{caller}: {head}"]
     first = search.makers[0] if search.makers else None
@@ -197,8 +196,7 @@ def report(caller: str, search: Search, stable: Set[str] = frozenset()) -> str:
         lines.append(f"  {_kind(x)} {excerpt(x)} (made at {x.origin}) already was {_described(x, search)}")
     if culprit is not None:
         lines += _hints(search, culprit, stable)
-    values = [x for _, x in search.wrong if isinstance(trace.get(x), np.ndarray)]
-    return "\n".join([*lines, "  nothing has changed"] if values else lines)
+    return "\n".join([*lines, "  nothing has changed"])
 
 
 def _described(x: Variable, search: Search) -> str:

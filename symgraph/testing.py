@@ -39,15 +39,18 @@ def check_grad(
     known: make variables whose lengths are known
     step: how far to go to either side, relative to the element or at least to 1; more where `f` rounds to float32
 
-    Raises AssertionError, with both derivatives in the message, where they differ or their shapes do.
+    Raises AssertionError, with both derivatives in the message, where they differ or their shapes do; TypeError where
+    there is no derivative to check, because the expression is no float or none of the arrays is.
     Source: Griewank and Walther, Evaluating Derivatives (2008), section 3.1 and equation 1.2 (differences)
     """
     point = [a.astype("float64") if a.dtype.kind == "f" else a for a in (np.array(a) for a in arrays)]
     inputs = variables_for(point, known)
     output = f(*inputs)
     moving = [k for k, x in enumerate(inputs) if x.type.is_float]
-    if not output.type.is_float or not moving:
-        return
+    if not output.type.is_float:
+        raise TypeError(f"there is no derivative to check: {output} is {output.dtype}")
+    if not moving:
+        raise TypeError(f"there is no derivative of {output} to check: none of its {len(point)} arrays holds floats")
     (value,) = evaluate([output], dict(zip(inputs, point, strict=True)))
     weights = np.random.default_rng(seed).uniform(0.5, 1.5, value.shape)
     cost = (output * weights).sum()
@@ -88,8 +91,10 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, what: str = "", ulps:
 
     Raises AssertionError, with both arrays in the message.
     """
-    assert actual.dtype == expected.dtype, f"{what}: dtype {actual.dtype}, expected {expected.dtype}"
-    assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
+    if actual.dtype != expected.dtype:
+        raise AssertionError(f"{what}: dtype {actual.dtype}, expected {expected.dtype}")
+    if actual.shape != expected.shape:
+        raise AssertionError(f"{what}: shape {actual.shape}, expected {expected.shape}")
     if actual.dtype.kind != "f":
         np.testing.assert_array_equal(actual, expected, what)
         return
@@ -114,7 +119,8 @@ def compare(
     output = f(*inputs)
     (interpreted,) = evaluate([output], dict(zip(inputs, values, strict=True)))
     compiled = function(inputs, output, on_unused_input="ignore")(*values)
-    assert interpreted.dtype == output.dtype, f"{output} is {output.dtype}, but its value is {interpreted.dtype}"
+    if interpreted.dtype != output.dtype:
+        raise AssertionError(f"{output} is {output.dtype}, but its value is {interpreted.dtype}")
     assert_close(compiled, interpreted, f"compiled and interpreted {output}", ulps)
     if reference is not None:
         expected = np.asarray(reference(*values)).astype(interpreted.dtype)

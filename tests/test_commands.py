@@ -1,13 +1,17 @@
 """`python -m symgraph`: each command does what its help says, and says what is wrong and how to mend it."""
 
+import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+import symgraph as sg
 from codegen.cache import Cache
 from symgraph.__main__ import COMMANDS, main
 from symgraph.commands import doctor, show
@@ -138,11 +142,26 @@ def test_a_colon_may_be_part_of_the_path(capsys, tmp_path):
 @pytest.mark.parametrize("name, message", [
     ("nix", "there is no 'nix' in .*\n.* has these compiled functions\n  step: <one_step"),
     ("model.nix", "there is no 'model.nix'"), ("number", "number is a int, no compiled function or symbol"),
-    ("np", "np is a module"), ("slow", "it is interpreted, so there is no C: `python -m symgraph doctor`"),
+    ("np", "np is a module"), ("slow", 'it was made with mode="numpy", .* so there is no C$'),
 ])
 def test_show_says_what_is_wrong_with_a_name(capsys, script, name, message):
     status, out, err = call(capsys, "show", f"{script}:{name}")
     assert status == 1 and out == "" and re.search(message, err)
+
+
+def test_show_advises_doctor_where_nothing_can_be_compiled(script):
+    done = subprocess_of("show", f"{script}:step", CC="/nowhere/cc")
+    assert done.returncode == 1 and "`python -m symgraph doctor` says what is missing" in done.stderr
+
+
+@pytest.mark.parametrize("options, told", [
+    (["-o", "out.txt"], "--output"), (["--what", "graph"], "--what"), (["--what", "c", "-o", "out.txt"], "--what"),
+])
+def test_show_refuses_options_without_a_name_before_the_script_runs(capsys, script, monkeypatch, options, told):
+    monkeypatch.chdir(script.parent)
+    status, out, err = call(capsys, "show", script, *options)
+    assert (status, out) == (2, "") and f"{told} needs a name, as in {script}:NAME" in err
+    assert "the script speaks" not in err and not Path("out.txt").exists()
 
 
 def test_show_says_what_is_wrong_with_a_script(capsys, tmp_path):
@@ -179,6 +198,8 @@ def test_cache(capsys, monkeypatch, tmp_path, script):
     monkeypatch.setenv("SYMGRAPH_CACHE", str(tmp_path / "cache"))
     assert call(capsys, "cache") == (0, f"{tmp_path / 'cache'}: 0 functions, 0 bytes\n", "")
     call(capsys, "show", f"{script}:step")
+    for copy in Cache(tmp_path / "cache").directory.glob("blas-*"):
+        copy.unlink()
     entries = Cache(tmp_path / "cache").entries()
     status, out, _ = call(capsys, "cache", "list")
     assert status == 0 and len(entries) == len(out.splitlines()) - 2 > 0
@@ -186,6 +207,19 @@ def test_cache(capsys, monkeypatch, tmp_path, script):
     assert re.fullmatch(rf".*: {len(entries)} functions, \d+ kB\n", call(capsys, "cache", "size")[1])
     assert re.fullmatch(rf".*: {len(entries)} functions, \d+ kB removed\n", call(capsys, "cache", "clear")[1])
     assert Cache(tmp_path / "cache").entries() == []
+
+
+def test_the_copy_of_the_blas_is_told_too(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("SYMGRAPH_CACHE", str(tmp_path))
+    copy = tmp_path / "blas-0123456789abcdef.so"
+    copy.write_bytes(bytes(25_000_000))
+    total = f"{tmp_path}: 0 functions, 0 bytes and 1 copy of a BLAS, 25 MB"
+    assert call(capsys, "cache") == (0, f"{total}\n", "")
+    assert re.search(rf"^{copy.stem} +25 MB", call(capsys, "cache", "list")[1], re.MULTILINE)
+    assert f"\ncache       {total}\n" in call(capsys, "doctor")[1]
+    (tmp_path / "blas-notes.txt").touch()
+    call(capsys, "cache", "clear")
+    assert not copy.exists() and (tmp_path / "blas-notes.txt").exists()
 
 
 def test_a_cache_that_cannot_be_used_is_refused(capsys, monkeypatch, tmp_path):
@@ -219,21 +253,45 @@ def test_doctor_without_a_compiler_says_what_gets_one():
         assert re.search(r"\nMissing\n  no C compiler was found .*; to get one: ", done.stdout)
 
 
-def test_doctor_with_a_cache_that_others_may_write(capsys, monkeypatch, tmp_path):
+def refused_cache(tmp_path, monkeypatch):
     folder = tmp_path / "open"
     folder.mkdir()
     folder.chmod(0o777)
     monkeypatch.setenv("SYMGRAPH_CACHE", str(folder))
+
+
+def test_doctor_advises_where_the_cache_is_refused_and_functions_compile_all_the_same(capsys, monkeypatch, tmp_path):
+    refused_cache(tmp_path, monkeypatch)
     status, out, _ = call(capsys, "doctor")
-    assert status == 1 and "\nMissing\n  others may write" in out and "chmod go-w" in out
+    advice = r"\nCould be better\n  what is compiled is kept for one process alone: others may write.*chmod go-w"
+    assert status == 0 and out.endswith("\nFunctions are compiled here.\n") and "Missing" not in out
+    assert re.search(advice, out) and "the result is right" in out
+    assert re.search(r"^cache +\S+: until this process ends$", out, re.MULTILINE)
+    assert list((tmp_path / "open").iterdir()) == []
+
+
+def test_doctor_without_any_place_for_compiled_code(capsys, monkeypatch, tmp_path):
+    refused_cache(tmp_path, monkeypatch)
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nothing")
+    status, out, _ = call(capsys, "doctor")
+    assert status == 1 and "\nMissing\n  there is no directory for temporary files" in out
+
+
+def test_doctor_advises_where_the_machine_cannot_be_measured(capsys, monkeypatch):
+    def fails(*arguments):
+        raise OSError("no clock")
+    monkeypatch.setattr(doctor, "measure", fails)
+    status, out, _ = call(capsys, "doctor")
+    assert status == 0 and "\nCould be better\n  this machine could not be measured: no clock\n" in out
 
 
 def test_doctor_misses_what_is_useful(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "default_blas", lambda: None)
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "sympy" else "1.0")
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("sympy", "pygments") else "1.0")
     status, out, _ = call(capsys, "doctor")
     assert status == 0 and "\nCould be better\n" in out
-    assert "sympy is missing" in out and "-m pip install sympy" in out
+    assert re.search("sympy is missing, which symgraph requires: .*-m pip install sympy\n", out)
+    assert re.search(r"pygments is missing \(C in colour.*\): .*-m pip install pygments\n", out)
     assert "no BLAS was found" in out and "-m pip install --force-reinstall" in out
 
 
@@ -253,7 +311,26 @@ def test_doctor_tells_wrong_numbers(capsys, monkeypatch):
     assert status == 1 and "gives wrong numbers" in out
 
 
+def test_doctor_and_setup_require_the_same():
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    (required,) = [k.value for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg == "install_requires"]
+    assert {re.match(r"\w+", name)[0] for name in ast.literal_eval(required)} == set(doctor.NEEDED)
+
+
 # -- all of them
+
+
+def test_the_version_is_that_of_the_package(capsys, monkeypatch):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"symgraph {sg.__version__}\n"
+    monkeypatch.setattr(metadata, "version", lambda name: {"symgraph": "9.8.7"}[name])
+    assert runpy.run_path(ROOT / "symgraph" / "version.py")["__version__"] == "9.8.7"
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+    monkeypatch.setattr(metadata, "version", missing)
+    assert runpy.run_path(ROOT / "symgraph" / "version.py")["__version__"] == "0+unknown"
 
 
 def test_help_teaches_by_examples(capsys):

@@ -135,6 +135,23 @@ def test_values_that_share_memory_are_told():
     assert {block["bytes"] for block in memory["workspace"]} == {"512"}
 
 
+def test_rewrites_whose_sides_read_alike_are_told_once():
+    x, w = T.TensorType("float64", (None, 2))("x"), sg.shared(np.ones((2, 2)), "w")
+    report = explained([x], T.tanh(x @ w))
+    (rule,) = [r for r in report.data["rules"] if r["before"] == r["after"]]
+    assert re.search(rf"\n  {rule['rule']}: {rule['why']}\n      x @ w    test_explain.py:\d+  ", str(report))
+    assert "->  x @ w" not in str(report)
+
+
+def test_workspace_without_values_is_told_as_what_it_is():
+    report = train().explain()
+    sizes = [block["bytes"] for block in report.data["memory"]["workspace"] if not block["values"]]
+    line = r"\n  workspace: partial results of a loop's blocks take (?:(\d+) times )?(\d+) bytes"
+    told = re.findall(line, str(report))
+    assert sizes and sorted(sizes) == sorted(size for times, size in told for _ in range(int(times or 1)))
+    assert "workspace:  " not in str(report)
+
+
 def test_changes_of_dtype_are_traced_to_their_reader():
     n, z = T.ivector("n"), T.fvector("z")
     (first, second) = explained([n, z], n * z).data["casts"]

@@ -53,6 +53,11 @@ def test_import_loads_nothing_that_only_some_programs_need(module):
     assert loaded(f"import {module}", names=HEAVY + TOOLS) == []
 
 
+def test_the_version_is_looked_up_when_it_is_asked_for():
+    assert loaded("import symgraph", names=["symgraph.version"]) == []
+    assert loaded("import symgraph; symgraph.__version__", names=["symgraph.version"]) == ["symgraph.version"]
+
+
 def test_the_textbook_example_loads_no_sympy(tmp_path):
     program = "import runpy; runpy.run_path('examples/textbook.py', run_name='__main__')"
     assert loaded(program, names=HEAVY, SYMGRAPH_CACHE=str(tmp_path / "cache")) == []

@@ -41,6 +41,7 @@ def test_a_profile_accounts_for_all_calls_and_names_the_users_lines():
     assert all(t.seconds >= 0 for t in found.timings) and found.seconds > 0
     assert found.by_line.keys() == {str(x.origin) for s in train.graph.steps for x in s.made}
     assert sum(found.by_line.values()) == pytest.approx(found.seconds)
+    assert len(found.timings) > 1 and f" in {len(found.timings)} steps\n" in str(found)
     assert "test_inspection.py:" in str(found) and "GB/s" in str(found)
 
 

@@ -10,7 +10,8 @@ import symgraph.tensor as T
 from symgraph.graph.node import Op, SharedVariable
 from symgraph.graph.types import TensorType
 from symgraph.interpreter import evaluate
-from symgraph.latex import FUNCTIONS, GREEK, SCALAR_FORMS, latex, symbol
+from symgraph.latex import BROADCASTING, FUNCTIONS, GREEK, SCALAR_FORMS, latex, symbol
+from symgraph.ops.elementwise import unbroadcast
 from symgraph.ops.scalar import SCALAR_FUNCTIONS
 from symgraph.testing import variables_for
 
@@ -214,6 +215,30 @@ def test_hostile_names_are_data(name):
             check_form(tex)
             tex.encode("utf-8")
             assert len(tex) < 4000
+
+
+@pytest.mark.parametrize("cost, by, tex", [
+    (lambda: x.sum(), x, "1"),
+    (lambda: T.exp(x).sum(), x, r"1 \odot e^{x}"),
+    (lambda: (x * y).sum(), y, r"\sum_{\mathrm{axis}\,0} 1 \odot x"),
+    (lambda: (x * s).sum(), s, r"\sum 1 \odot x"),
+])
+def test_gradients_leave_broadcasts_out_and_write_what_comes_back_as_sums(cost, by, tex):
+    assert latex(sg.grad(cost(), by)) == tex
+
+
+def test_every_form_of_broadcasting_is_of_an_op_there_is():
+    ops = [type(v.owner.op) for v in (s.broadcast_to((3,)), unbroadcast(x, y))]
+    assert set(BROADCASTING) == {f"{op.__module__}.{op.__name__}" for op in ops}
+
+
+def test_what_is_not_written_is_not_defined():
+    long = T.tanh(T.dot(x, w) + T.dot(x, w * 2) + T.dot(x, w * 3) + y)
+    lengths = long.shape[0] * 2 + long.shape[0] // 2
+    tex = latex(s.broadcast_to((lengths,)) + t.broadcast_to((lengths,)))
+    assert tex == "s + t"
+    tex = latex(named(T.exp(s), "e").broadcast_to((lengths,)) * t)
+    assert tex == "\\begin{aligned}\ne &= e^{s} \\\\\n& e \\cdot t\n\\end{aligned}"
 
 
 def test_names_that_look_alike_in_tex_are_told_apart():

@@ -44,6 +44,7 @@ codegen/launcher
 codegen/machine
 codegen/__init__
 
+symgraph/version
 symgraph/errors
 symgraph/options
 symgraph/collector

@@ -1,6 +1,9 @@
 """The checks themselves: each accepts what is right and finds what is wrong."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import symgraph.tensor as T
 from symgraph.graph.node import Op
 from symgraph.testing import assert_close, check_grad, compare
 
+ROOT = Path(__file__).parents[1]
 X = np.array([0.5, -1.5, 2.0])
 
 
@@ -52,9 +56,28 @@ def test_check_grad_sees_every_element():
         check_grad(lambda x: T.concatenate([Square(2.0)(x[:2]), Square(2.5)(x[2:])]), [X])
 
 
-def test_check_grad_has_nothing_to_say_of_integers():
-    check_grad(lambda x: T.argmax(x), [X])
-    check_grad(lambda n: n * 2, [np.array([1, 2])])
+@pytest.mark.parametrize("f, array, why", [
+    (lambda x: T.argmax(x), X, "argmax.* is int64"),
+    (lambda n: n * 2.0, np.array([1, 2]), "none of its 1 arrays holds floats"),
+    (lambda n: n * 2, np.array([1, 2]), "is int64"),
+])
+def test_check_grad_refuses_to_check_nothing(f, array, why):
+    with pytest.raises(TypeError, match=f"no derivative .*{why}"):
+        check_grad(f, [array])
+
+
+def test_the_checks_hold_in_python_without_assertions():
+    program = """if True:
+        import numpy as np
+        from symgraph.testing import assert_close
+        for other in np.ones(3, "float32"), np.ones((1, 3)):
+            try:
+                assert_close(other, np.ones(3))
+            except AssertionError as error:
+                print(error)
+    """
+    done = subprocess.run([sys.executable, "-O", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == ": dtype float32, expected float64\n: shape (1, 3), expected (3,)\n"
 
 
 def test_compare_tells_right_from_wrong():

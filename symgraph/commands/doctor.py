@@ -24,8 +24,8 @@ from codegen.launcher import launcher, refusal
 from codegen.machine import measure
 from codegen.private_blas import measured
 from codegen.toolchain import Toolchain, find_toolchain
-from symgraph.commands.cache import open_cache
-from symgraph.commands.sizes import duration, in_bytes, rate
+from symgraph.commands.cache import open_cache, summary
+from symgraph.commands.sizes import duration, rate
 from symgraph.compiler import default_blas, default_private_blas, own_blas
 from symgraph.function import Function
 from symgraph.graph.types import TensorType
@@ -44,8 +44,8 @@ functions are compiled here, and 1 if they would run interpreted, or not at all.
 measures the machine, for about a second.
 """
 
-NEEDED = ("numpy", "cffi")
-USEFUL = {"sympy": "derivatives of formulas whose derivative is not stated", "pygments": "C in colour in notebooks"}
+NEEDED = ("numpy", "cffi", "sympy")
+USEFUL = {"pygments": "C in colour in notebooks"}
 
 
 @dataclass
@@ -74,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     toolchain = _compiler(found, options, cache)
     blas = _blas(found, toolchain, cache)
     _machine(found, toolchain, cache, blas)
-    if toolchain is not None:
-        _calls(found, options, toolchain, cache or Cache.temporary())
+    if toolchain is not None and cache is not None:
+        _calls(found, options, toolchain, cache)
         _trial(found, options)
     for what, line in found.rows:
         print(f"{what:<12}{line}")
@@ -101,26 +101,38 @@ def _versions(found: Findings) -> None:
     install = f"{shlex.quote(sys.executable)} -m pip install"
     versions = {name: _version(name) for name in (*NEEDED, *USEFUL)}
     found.add("packages", ", ".join(f"{name} {version or '(missing)'}" for name, version in versions.items()))
-    for name in (name for name in USEFUL if versions[name] is None):
-        found.advice.append(f"{name} is missing ({USEFUL[name]}): {install} {name}")
+    for name in (name for name, version in versions.items() if version is None):
+        why = f" ({USEFUL[name]})" if name in USEFUL else ", which symgraph requires"
+        found.advice.append(f"{name} is missing{why}: {install} {name}")
 
 
 def _cache(found: Findings, options: Options) -> Cache | None:
+    """The cache that functions use, which is a temporary one where the directory is refused."""
     try:
         cache = open_cache(options)
     except CacheRefused as error:
+        found.advice.append(f"what is compiled is kept for one process alone: {error}")
+        return _temporary_cache(found)
+    found.add("cache", f"{cache.directory}: {summary(cache)}")
+    return cache
+
+
+def _temporary_cache(found: Findings) -> Cache | None:
+    try:
+        cache = Cache.temporary()
+    except CacheRefused as error:
         found.problems.append(str(error))
         return None
-    entries = cache.entries()
-    count = f"{len(entries)} function{'' if len(entries) == 1 else 's'}"
-    found.add("cache", f"{cache.directory}: {count}, {in_bytes(sum(e.size for e in entries))}")
+    found.add("cache", f"{cache.directory}: until this process ends")
     return cache
 
 
 def _compiler(found: Findings, options: Options, cache: Cache | None) -> Toolchain | None:
+    if cache is None:
+        return None
     try:
-        toolchain = find_toolchain(options.cc, probe_dir=(cache or Cache.temporary()).directory)
-    except (NoCompiler, CacheRefused) as error:
+        toolchain = find_toolchain(options.cc, probe_dir=cache.directory)
+    except NoCompiler as error:
         found.problems.append(str(error))
         return None
     found.add("compiler", shlex.join(toolchain.command), *_announced(toolchain), " ".join(toolchain.flags))
@@ -171,7 +183,7 @@ def _machine(found: Findings, toolchain: Toolchain | None, cache: Cache | None, 
     try:
         rates = measure(toolchain, cache, blas)
     except (CompileError, NoCompiler, CacheRefused, OSError) as error:
-        found.problems.append(str(error))
+        found.advice.append(f"this machine could not be measured: {error}")
         return
     core = f"memory {rate(rates.bandwidth, 'B')}, one core's arithmetic {rate(rates.arithmetic, 'FLOP')} in float64"
     products = f"{rate(rates.product_single, 'FLOP')} in float32, {rate(rates.product, 'FLOP')} in float64"

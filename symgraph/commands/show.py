@@ -46,6 +46,8 @@ def _compiled(subject: Subject) -> Function:
 
 def _with_c(subject: Subject) -> Function:
     compiled = _compiled(subject)
+    if compiled.options.mode == "numpy":
+        raise Unshowable("it was made with mode=\"numpy\", which interprets, so there is no C")
     if not compiled.c_source:
         raise Unshowable("it is interpreted, so there is no C: `python -m symgraph doctor` says what is missing")
     return compiled
@@ -111,9 +113,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show what was asked for; 1 where that cannot be done."""
+    """Show what was asked for; 1 where that cannot be done, 2 where it is not said of what."""
     try:
         script, name = _split(arguments.target)
+        if not name and (arguments.what or arguments.output):
+            option = "--what" if arguments.what else "--output"
+            print(f"symgraph show: {option} needs a name, as in {script}:NAME; without options "
+                  "`python -m symgraph show` lists the names", file=sys.stderr)  # fmt: skip
+            return 2
         namespace = _run_script(script, "__main__" if arguments.main else "__shown__")
         if not name:
             print(_listing(script, namespace), end="")

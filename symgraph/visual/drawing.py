@@ -16,11 +16,10 @@ from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import name_of
 from symgraph.graph.traverse import ancestors, leaves
 from symgraph.graph.types import Shape
-from symgraph.graph.values import as_array
 from symgraph.rewrite.pipeline import rewrite
 from symgraph.variants import refine
 from symgraph.visual.exports import dot, mermaid, tikz, tikz_document
-from symgraph.visual.figure import Contents, Figure, Point, evaluate_at
+from symgraph.visual.figure import Contents, Figure, Point, evaluate_at, given_arrays
 from symgraph.visual.outline import Group, around, by_line, by_region, outline
 from symgraph.visual.svg import Placed, place, svg
 from symgraph.visual.unfolding import page
@@ -122,7 +121,7 @@ def draw(
     """
     roots, roles = _roots(what)
     targets = [wrt] if isinstance(wrt, Variable) else list(wrt)
-    given = _given(roots, at) if at is not None else {}
+    given = given_arrays(roots, at) if at is not None else {}
     parameters: list[Variable] = []
     if fold == "region":
         roots, given, targets, parameters = _compiled(what, given, targets)
@@ -160,20 +159,6 @@ def _roots(what: Any) -> tuple[list[Variable], dict[int, str]]:
     if isinstance(what, (list, tuple)) and what and all(isinstance(x, Variable) for x in what):
         return list(what), {}
     raise TypeError(f"draw takes a variable, a list of variables or a compiled function, not {type(what).__name__}")
-
-
-def _given(roots: Sequence[Variable], at: Mapping[Any, Any]) -> dict[Variable, np.ndarray]:
-    """The arrays for variables; values of variables that are not in the graph are ignored."""
-    met = ancestors(roots)
-    named = {x.name: x for x in met if x.owner is None and x.name}
-    given: dict[Variable, np.ndarray] = {}
-    for key, value in at.items():
-        x = named.get(key) if isinstance(key, str) else key
-        if not isinstance(x, Variable):
-            raise TypeError(f"no input is called {key!r}; there are {', '.join(map(str, named.values())) or 'none'}")
-        given[x] = as_array(value, x.type, str(x))
-    known = set(met)
-    return {x: array for x, array in given.items() if x in known}
 
 
 def _compiled(

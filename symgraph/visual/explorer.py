@@ -25,6 +25,7 @@ from symgraph.graph.printing import excerpt, shown
 from symgraph.graph.provenance import Origin
 from symgraph.graph.traverse import ancestors, consumers
 from symgraph.lower.program import Lowered
+from symgraph.rewrite.engine import Step
 from symgraph.rewrite.pipeline import Rewritten, rewrite
 from symgraph.visual.c_lines import comments, places
 from symgraph.visual.folding import fold
@@ -115,34 +116,17 @@ def contents(
     """
     roots = variant.written if variant is not None else (*outputs, *(new for _, new in updates))
     rewritten = variant.rewritten if variant is not None else rewrite(roots, names=assigned_names(roots))
-    roles = [f"output {k}" if len(outputs) > 1 else "output" for k in range(1, len(outputs) + 1)]
-    roles += [f"new {shown(s.name) if s.name else 'state'}" for s, _ in updates]
+    roles = _roles(outputs, updates)
     shared = {x for lowered, _ in variant.launcher.programs for x in lowered.shared} if variant is not None else set()
     lines, texts = _Lines(), _Texts()
     written = _Graph(outline(roots, assigned_names(roots), {}), roles, shared, lines, texts)
     compiled = _Graph(outline(rewritten.outputs, {}, {}), roles, shared, lines, texts)
     story = _Story(written, compiled, rewritten)
     steps, marks, text = _steps(variant, compiled, rewritten, texts) if variant is not None else ([], [], "")
-    in_steps = _in_steps(steps, compiled)
-    for node, places_ in zip(compiled.nodes, in_steps, strict=True):
-        node["steps"] = places_
-    for node, (targets, absorbed) in zip(written.nodes, story.targets(), strict=True):
-        node["became"] = targets
-        node["absorbed"] = absorbed
+    _note_steps(compiled.nodes, steps)
+    _note_story(written.nodes, story)
     rules = dict.fromkeys((step.rule, step.why) for step in rewritten.trace)
-    position = {rule: k for k, rule in enumerate(rules)}
-    rewrites = [
-        {
-            "rule": position[step.rule, step.why],
-            "before": texts[step.before],
-            "after": texts[step.after],
-            "line": lines.number(step.before.origin),
-            "written": story.written_in[k],
-            "rewritten": story.now(step.before),
-        }
-        for k, step in enumerate(rewritten.trace)
-    ]
-    computed = {k: s[0] for k, s in enumerate(in_steps) if s and compiled.nodes[k]["kind"] == "op"}
+    rewrites = _rewrites(rewritten.trace, list(rules), story, lines, texts)
     return {
         "name": name or "a function",
         "timings": dict(variant.timings) if variant is not None else {},
@@ -153,15 +137,65 @@ def contents(
         "steps": steps,
         "rules": [[rule, why] for rule, why in rules],
         "rewrites": rewrites,
-        "folds": {
-            "written": written.folds([k for k, x in enumerate(written.nodes) if not x["derived"]]),
-            "gradient": written.folds([k for k, x in enumerate(written.nodes) if x["derived"]]),
-            "rewritten": compiled.folds(range(len(compiled.nodes)), computed),
-            "steps": fold(range(len(steps)), {k: s["needs"] for k, s in enumerate(steps)}, {}),
-        },
+        "folds": _folds(written, compiled, steps),
         "c": text,
         "marks": marks,
         "lines": lines.texts(),
+    }
+
+
+def _roles(outputs: Sequence[Variable], updates: Sequence[tuple[SharedVariable, Variable]]) -> list[str]:
+    """What each root is to the function."""
+    several = len(outputs) > 1
+    roles = [f"output {k}" if several else "output" for k in range(1, len(outputs) + 1)]
+    return roles + [f"new {shown(s.name) if s.name else 'state'}" for s, _ in updates]
+
+
+def _note_steps(nodes: Sequence[dict[str, Any]], steps: Sequence[Mapping[str, Any]]) -> None:
+    """Write down for the compiled values where they are computed, and whether that is only where they are read."""
+    made: list[list[int]] = [[] for _ in nodes]
+    for k, step in enumerate(steps):
+        for m in step["made"]:
+            made[m].append(k)
+    for node, own in zip(nodes, made, strict=True):
+        node["inlined"] = bool(steps) and not own and node["kind"] == "op"
+    for node, places_ in zip(nodes, _in_steps(nodes, made), strict=True):
+        node["steps"] = places_
+
+
+def _note_story(nodes: Sequence[dict[str, Any]], story: _Story) -> None:
+    """Write down for the written values what they became, and whether they were rewritten away."""
+    for node, (targets, absorbed) in zip(nodes, story.targets(), strict=True):
+        node["became"] = targets
+        node["absorbed"] = absorbed
+
+
+def _rewrites(
+    trace: Sequence[Step], rules: Sequence[tuple[str, str]], story: _Story, lines: _Lines, texts: _Texts
+) -> list[dict[str, Any]]:
+    """Each firing of a rule: which, both its sides, its line, and the values of both graphs that it touched."""
+    position = {rule: k for k, rule in enumerate(rules)}
+    return [
+        {
+            "rule": position[step.rule, step.why],
+            "before": texts[step.before],
+            "after": texts[step.after],
+            "line": lines.number(step.before.origin),
+            "written": story.written_in[k],
+            "rewritten": story.now(step.before),
+        }
+        for k, step in enumerate(trace)
+    ]
+
+
+def _folds(written: _Graph, compiled: _Graph, steps: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The nested lists of each graph, of its derived part, and of the steps."""
+    computed = {k: x["steps"][0] for k, x in enumerate(compiled.nodes) if x["steps"] and x["kind"] == "op"}
+    return {
+        "written": written.folds([k for k, x in enumerate(written.nodes) if not x["derived"]]),
+        "gradient": written.folds([k for k, x in enumerate(written.nodes) if x["derived"]]),
+        "rewritten": compiled.folds(range(len(compiled.nodes)), computed),
+        "steps": fold(range(len(steps)), {k: s["needs"] for k, s in enumerate(steps)}, {}),
     }
 
 
@@ -425,20 +459,15 @@ def _numbers(lowered: Lowered, rewritten: Rewritten, compiled: _Graph) -> dict[V
     return found
 
 
-def _in_steps(steps: Sequence[Mapping[str, Any]], compiled: _Graph) -> list[list[int]]:
+def _in_steps(nodes: Sequence[Mapping[str, Any]], made: Sequence[list[int]]) -> list[list[int]]:
     """For each compiled node the steps that compute it; for inputs and what is read in another order, its readers."""
-    found: list[list[int]] = [[] for _ in compiled.nodes]
-    for k, step in enumerate(steps):
-        for m in step["made"]:
-            found[m].append(k)
-    users: list[list[int]] = [[] for _ in compiled.nodes]
-    for k, node in enumerate(compiled.nodes):
+    found = [list(own) for own in made]
+    users: list[list[int]] = [[] for _ in nodes]
+    for k, node in enumerate(nodes):
         for o in node["operands"]:
             users[o].append(k)
-    for k in reversed(range(len(compiled.nodes))):
-        compiled.nodes[k]["inlined"] = bool(steps) and not found[k] and compiled.nodes[k]["kind"] == "op"
-        if compiled.nodes[k]["inlined"]:
-            found[k] = sorted({s for u in users[k] for s in found[u]})[:MOST_TARGETS]
-        elif compiled.nodes[k]["kind"] != "op":
-            found[k] = sorted({s for u in users[k] for s in found[u]})
+    for k in reversed(range(len(nodes))):
+        if nodes[k]["inlined"] or nodes[k]["kind"] != "op":
+            readers = sorted({s for u in users[k] for s in found[u]})
+            found[k] = readers[:MOST_TARGETS] if nodes[k]["inlined"] else readers
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from symgraph.grad import grad
 from symgraph.graph.node import Constant, SharedVariable, Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.traverse import ancestors
+from symgraph.graph.values import as_array
 from symgraph.interpreter import evaluate
 from symgraph.visual.outline import Group, Outline, source_text
 from symgraph.visual.values import Shown, array_text, shown
@@ -79,6 +81,23 @@ class Point:
     gradients: Mapping[Variable, np.ndarray]
     cost: str = ""
     descent: bool = False
+
+
+def given_arrays(roots: Sequence[Variable], at: Mapping[Any, Any]) -> dict[Variable, np.ndarray]:
+    """The arrays of `at` for variables, which may be named; those of variables that are not in the graph are ignored.
+
+    Raises TypeError for a name that no input has, ShapeError or DtypeError for an array that does not fit.
+    """
+    met = ancestors(roots)
+    named = {x.name: x for x in met if x.owner is None and x.name}
+    given: dict[Variable, np.ndarray] = {}
+    for key, value in at.items():
+        x = named.get(key) if isinstance(key, str) else key
+        if not isinstance(x, Variable):
+            raise TypeError(f"no input is called {key!r}; there are {', '.join(map(str, named.values())) or 'none'}")
+        given[x] = as_array(value, x.type, str(x))
+    known = set(met)
+    return {x: array for x, array in given.items() if x in known}
 
 
 def evaluate_at(

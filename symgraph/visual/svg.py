@@ -31,6 +31,7 @@ HELVETICA = """
 500 500 334 260 334 584
 """
 WIDTHS = {chr(32 + k): int(w) / 1000 for k, w in enumerate(HELVETICA.split())}
+WIDTHS |= {"•": 0.35, "·": 0.278, "×": 0.584, "−": 0.584, "…": 1.0, "∂": 0.494}
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 MONOSPACED = 0.602
 BOLDER = 1.07
@@ -167,8 +168,14 @@ def _wide(c: str) -> float:
 def _text(text: str, style: str, *, bold: bool = False) -> Block:
     size = SIZES[style]
     name = f"{style} name" if bold else style
-    svg = f'<text class="{name}" y="{_n(size * 0.95)}">{escape(text)}</text>'
-    return Block(text_width(text, style, bold=bold), size * LINE, svg)
+    width = text_width(text, style, bold=bold)
+    svg = f'<text class="{name}" y="{_n(size * 0.95)}"{_as_wide(width)}>{escape(text)}</text>'
+    return Block(width, size * LINE, svg)
+
+
+def _as_wide(width: float) -> str:
+    """Attributes by which a text takes the width that was measured, whatever font it is shown in."""
+    return f' textLength="{_n(width)}" lengthAdjust="spacingAndGlyphs"' if width else ""
 
 
 # -- blocks
@@ -240,14 +247,17 @@ def _array(array: Shown, style: str) -> Block:
 
 
 def _matrix(array: Shown, style: str) -> Block:
-    columns = [max(text_width(cell, style) for cell in column) for column in zip(*array.rows, strict=True)]
+    widths = [[text_width(cell, style) for cell in row] for row in array.rows]
+    columns = [max(column) for column in zip(*widths, strict=True)]
     line, gap, inset = SIZES[style] * LINE, 9.0, 8.0
     rights = [inset + sum(columns[: k + 1]) + gap * k for k in range(len(columns))]
     width, height = rights[-1] + inset, line * len(array.rows)
     parts = []
-    for number, row in enumerate(array.rows):
+    for number, (row, wide) in enumerate(zip(array.rows, widths, strict=True)):
         y = _n(line * number + SIZES[style] * 0.95)
-        cells = " ".join(f'<tspan x="{_n(x)}">{escape(c)}</tspan>' for x, c in zip(rights, row, strict=True))
+        cells = " ".join(
+            f'<tspan x="{_n(x)}"{_as_wide(w)}>{escape(c)}</tspan>' for x, w, c in zip(rights, wide, row, strict=True)
+        )
         parts.append(f'<text class="{style}" text-anchor="end" y="{y}">{cells}</text>')
     for x, tip in ((1.0, 4.0), (width - 1.0, width - 4.0)):
         path = f"M{_n(tip)} 0H{_n(x)}V{_n(height)}H{_n(tip)}"

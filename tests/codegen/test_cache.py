@@ -190,7 +190,7 @@ def test_entries_and_clear(cache, toolchain):
         os.utime(first.with_suffix(suffix), (0, 0))
     second = cache.build(TEXT, toolchain, name="second")
     (cache.directory / "toolchain-0123.json").write_text("{}")
-    killed, running = cache.directory / ".build-killed", cache.directory / ".build-running"
+    killed, running = cache.directory / ".build-killed_0", cache.directory / ".build-running1"
     for draft in killed, running:
         draft.mkdir()
         (draft / "file").touch()
@@ -203,8 +203,35 @@ def test_entries_and_clear(cache, toolchain):
 
     cache.clear()
     assert cache.entries() == []
-    assert {file.name for file in cache.directory.iterdir()} == {"toolchain-0123.json", ".build-running"}
+    assert {file.name for file in cache.directory.iterdir()} == {"toolchain-0123.json", ".build-running1"}
     assert cache.build(TEXT, toolchain, name="first") == first and first.exists()
+
+
+def test_copies_are_counted_apart_and_cleared_too(cache, toolchain):
+    cache.build(TEXT, toolchain, name="seven")
+    kept, forgotten = "blas-0123456789abcdef", "blas-fedcba9876543210"
+    (cache.directory / f"{kept}.so").write_bytes(bytes(1000))
+    for name in kept, forgotten:
+        (cache.directory / f"{name}.json").write_text("{}")
+    (copy,) = cache.copies()
+    assert (copy.name, copy.size) == (kept, 1002) and copy.age < 60
+    assert [entry.name[:6] for entry in cache.entries()] == ["seven-"]
+    cache.clear()
+    assert cache.copies() == [] and list(cache.directory.iterdir()) == []
+
+
+def test_clear_leaves_what_is_not_ours(cache):
+    names = ["blas-notes.txt", "blas-0123456789abcdef.txt", "blas-0123456789ABCDEF.so", "blas-0123.json", "blas-.so",
+             "my-blas-0123456789abcdef.so", "machine-mine.json", "seven-0123.so", "notes.c"]
+    for name in names:
+        (cache.directory / name).touch()
+    folders = [".build-mine", ".build-my-project", "blas-fedcba9876543210.so", f"seven-{'0' * 32}.so"]
+    for name in folders:
+        (cache.directory / name).mkdir()
+        os.utime(cache.directory / name, (0, 0))
+    cache.clear()
+    assert {file.name for file in cache.directory.iterdir()} == {*names, *folders}
+    assert cache.copies() == []
 
 
 def test_a_directory_that_was_removed_is_made_again(cache, toolchain):

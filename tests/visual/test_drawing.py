@@ -16,6 +16,7 @@ from symgraph.graph.traverse import ancestors
 from symgraph.interpreter import evaluate
 from symgraph.visual.figure import MOST_INSIDE, evaluate_at
 from symgraph.visual.svg import place
+from tests.visual.chromium import Chromium, find_chromium
 
 SVG = "{http://www.w3.org/2000/svg}"
 RNG = np.random.default_rng(0)
@@ -136,6 +137,34 @@ def test_contents_fit_into_their_boxes():
     for key, content in placed.contents.items():
         width, height = placed.sizes[key]
         assert content.width <= width and content.height <= height
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium here: apt-get install chromium")
+@pytest.mark.parametrize("family", ["DejaVu Sans", "monospace"])
+def test_texts_stay_in_their_boxes_in_whatever_font(family, tmp_path):
+    x, t, parameters, _, _, cost = network()
+    named = T.dvector("WWWWWWWWWWWWWWWW") * T.dvector("iiiiiiiiiiiiiiii") * T.dvector("θ·x")
+    drawings = [
+        sg.draw(cost, at={x: RNG.normal(size=(4, 3)), t: np.ones(4)}, wrt=parameters, fold=None), sg.draw(named),
+    ]
+    path = tmp_path / "page.html"
+    path.write_text(
+        f'<!DOCTYPE html><html data-ready="true"><meta charset="utf-8">{"".join(d.svg for d in drawings)}'
+        f'<style>.sg-figure, .sg-figure .code {{ font-family: "{family}" }}</style></html>', encoding="utf-8")
+    with Chromium() as browser:
+        browser.open(path)
+        count, overflowing, apart = browser.run("""(() => {
+            const overflowing = [], apart = [], texts = [...document.querySelectorAll(".box text")];
+            for (const text of texts) {
+                const inner = text.getBoundingClientRect();
+                const outer = text.closest(".box").querySelector(".shape").getBoundingClientRect();
+                if (inner.left < outer.left || inner.right > outer.right) overflowing.push(text.textContent);
+                const cells = [...text.children].map(cell => cell.getBoundingClientRect());
+                cells.forEach((cell, k) => { if (k && cells[k - 1].right > cell.left) apart.push(text.textContent); });
+            }
+            return [texts.length, overflowing, apart];
+        })()""")
+    assert count > 30 and (overflowing, apart) == ([], [])
 
 
 def test_the_svg_is_well_formed_self_contained_and_without_script():

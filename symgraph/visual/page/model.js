@@ -8,9 +8,8 @@ const model = (() => {
   const lineCount = data.c ? data.c.split("\n").length : 0;
 
   const add = (map, from, to) => {
-    const list = map.get(from);
-    if (!list) map.set(from, [to]);
-    else if (!list.includes(to)) list.push(to);
+    const known = map.get(from);
+    if (known) known.add(to); else map.set(from, new Set([to]));
   };
   const link = (a, b) => { add(down, a, b); add(up, b, a); };
 
@@ -30,7 +29,7 @@ const model = (() => {
         add(down, "K" + k, "C" + n);
       }
   });
-  ofC.forEach((steps, n) => { if (steps) up.set("C" + n, steps.map(k => "K" + k)); });
+  ofC.forEach((steps, n) => { if (steps) up.set("C" + n, new Set(steps.map(k => "K" + k))); });
   const marked = new Map(data.marks.map(([n, r]) => ["C" + n, "R" + r]));   // lines of comments that speak of one value
   const marks = new Map(data.marks.map(([n, r]) => ["R" + r, "C" + n]));
   data.rewrites.forEach((firing, k) => {
@@ -61,7 +60,7 @@ const model = (() => {
     const own = [id];
     if (id[0] === "L") for (const other of down.get(id) || []) own.push(other);
     if (id[0] === "K") for (const k of data.steps[+id.slice(1)].made) own.push("R" + k);
-    if (id[0] === "R") own.push(...(up.get(id) || []));
+    if (id[0] === "R") for (const other of up.get(id) || []) own.push(other);
     for (const one of own) for (const step of fired.get(one) || []) if (!found.has(step)) found.set(step, "step");
     found.set(id, "self");
     return found;

@@ -168,7 +168,7 @@ class ProgramPane extends LinesPane {
     const row = element("div", head ? "line head" : gap ? "line gap" : id ? "line made" : "line");
     if (head || gap) { row.textContent = head || "⋯"; return row; }
     if (id) row.dataset.id = id;
-    dots(row, id ? (model.down.get(id) || []).map(model.stepOf) : []);
+    dots(row, id ? [...(model.down.get(id) || [])].map(model.stepOf) : []);
     element("span", "number", row, String(number));
     coloured(element("code", "", row), text, "python");
     return row;
