@@ -17,11 +17,12 @@ from codegen.operations import (
     MULTIPLICATION,
     UNARY,
     Function,
+    Infix,
     conversion,
     helper,
 )
 from codegen.runtime import is_routine, routines, take_blas
-from codegen.visit import expressions, free_variables, rebuild, statements
+from codegen.visit import expressions, free_variables, rebuild, statements, walk
 
 INDENT = "    "
 LONG = 200  # statements from which on the main function comes in parts
@@ -62,6 +63,15 @@ _HEADER = """\
 #endif"""
 
 
+_BOTH_SIDES = """\
+/* `a & b` of truth values is meant so: it computes both, without a branch. */
+#if defined(__clang__) && defined(__has_warning)
+#if __has_warning("-Wbitwise-instead-of-logical")
+#pragma clang diagnostic ignored "-Wbitwise-instead-of-logical"
+#endif
+#endif"""
+
+
 _CLOCK = """\
 #include <time.h>
 
@@ -96,7 +106,8 @@ def print_program(program: ir.Program) -> str:
     parts = [
         comment(program.comment or program.name),
         _HEADER,
-        *([_CLOCK] if program.clocks or threaded else []),
+        *([_BOTH_SIDES] if any(_joins_calls(e) for body in bodies for e in expressions(body)) else []),
+        *([_CLOCK] if program.clocks else [f"#ifdef _OPENMP\n{_CLOCK}\n#endif"] if threaded else []),
         *([_SECONDS.replace("COUNT", str(program.clocks)).replace("NAME", program.name)] if program.clocks else []),
         *([threads.DECLARATIONS] if threaded else []),
         *([streams.DECLARATIONS] if streamed else []),
@@ -416,6 +427,15 @@ def _named(body: Iterable[ir.Stmt]) -> set[str]:
             case ir.Copy(target, source):
                 names |= {target.buffer.name, source.buffer.name}
     return names
+
+
+def _joins_calls(e: ir.Expr) -> bool:
+    """Whether it is "and" or "or" of truth values that functions give."""
+    if not isinstance(e, ir.Operation) or e.dtype != "bool" or not isinstance(spelled := spelled_as(e), Infix):
+        return False
+    return spelled.symbol in "&|" and any(
+        isinstance(part, ir.Operation) and isinstance(spelled_as(part), Function) for arg in e.args for part in walk(arg)
+    )
 
 
 def _helpers(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:

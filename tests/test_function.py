@@ -119,8 +119,8 @@ def test_results_of_one_call_stay_when_the_next_is_made(mode):
     first = f([1.0, 2.0])
     copies = [value.copy() for value in first]
     f([3.0, 4.0])
-    for value, copy in zip(first, copies, strict=True):
-        np.testing.assert_array_equal(value, copy)
+    for value, kept in zip(first, copies, strict=True):
+        np.testing.assert_array_equal(value, kept)
 
 
 def test_an_input_as_it_is_and_its_shape(mode):

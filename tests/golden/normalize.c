@@ -40,6 +40,7 @@
 #define SG_PLAIN
 #endif
 
+#ifdef _OPENMP
 #include <time.h>
 
 /* The time, in seconds. */
@@ -49,6 +50,7 @@ SG_INLINE double sg_now(void)
     timespec_get(&now, TIME_UTC);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+#endif
 
 /* Large work is done in blocks, which threads share out. The number of blocks depends on the work alone: the results
    are the same to the last bit for any number of threads. NAME_threads receives the address of that number. */
