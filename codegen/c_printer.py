@@ -433,9 +433,8 @@ def _joins_calls(e: ir.Expr) -> bool:
     """Whether it is "and" or "or" of truth values that functions give."""
     if not isinstance(e, ir.Operation) or e.dtype != "bool" or not isinstance(spelled := spelled_as(e), Infix):
         return False
-    return spelled.symbol in "&|" and any(
-        isinstance(part, ir.Operation) and isinstance(spelled_as(part), Function) for arg in e.args for part in walk(arg)
-    )
+    parts = (part for part in walk(e) if isinstance(part, ir.Operation))
+    return spelled.symbol in "&|" and any(isinstance(spelled_as(part), Function) for part in parts)
 
 
 def _helpers(bodies: Sequence[Iterable[ir.Stmt]]) -> list[str]:
