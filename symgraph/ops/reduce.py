@@ -172,6 +172,9 @@ class Prod(Reduction, Op):
 class ProdOfOthers(Op):
     """For each element the product of the others along some axes: the derivative of their product, right beside zeros.
 
+    Compiled, it is the product of all, in float64, divided by the element: where that product is too large or too small
+    for float64, or an element infinite, so is the result, or NaN.
+
     Shapes:  any, kept
     Dtypes:  float32, float64
     """
@@ -210,11 +213,12 @@ class ProdOfOthers(Op):
         return [share.reshape(moved.shape).dimshuffle(*[order.index(axis) for axis in range(x.ndim)])]
 
     def expand(self, x: Variable) -> Variable:
-        zero, one, none = eq(x, 0), as_variable(1, x.dtype), as_variable(0, x.dtype)
+        wide, zero = cast(x, "float64"), eq(x, 0)
+        one, none = as_variable(1.0), as_variable(0.0)
         zeros = zero.sum(axis=self.axes, keepdims=True)
-        product = switch(zero, one, x).prod(axis=self.axes, keepdims=True)
+        product = switch(zero, one, wide).prod(axis=self.axes, keepdims=True)
         beside_zeros = switch(eq(zeros, 1), product, none)
-        return switch(zero, beside_zeros, switch(eq(zeros, 0), product / x, none))
+        return cast(switch(zero, beside_zeros, switch(eq(zeros, 0), product / wide, none)), x.dtype)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import symgraph as sg
 import symgraph.tensor as T
 from symgraph import grad
 from symgraph.errors import GradientError, ShapeError
@@ -145,6 +146,14 @@ def test_product_gradient_beside_zeros():
     x = np.array([[2.0, 3, 4], [0, 3, 4], [0, 3, 0], [0, 0, 0]])
     expected = [[12, 8, 6], [12, 0, 0], [0, 0, 0], [0, 0, 0]]
     np.testing.assert_array_equal(derivative(lambda x: x.prod(axis=1).sum(), x), expected)
+
+
+@pytest.mark.parametrize("values", [[1e-25, 1e-25], [1e25, 3e25], [1e30, 1e30, 1e-30, 0.0]])
+def test_product_gradients_of_float32_beyond_its_range(values):
+    x = T.fvector("x")
+    f = sg.function([x], sg.grad(x.prod(), x))
+    others = [np.prod(np.delete(np.float64(values), k)) for k in range(len(values))]
+    np.testing.assert_allclose(f(np.float32(values)), others, rtol=1e-6)
 
 
 @pytest.mark.parametrize("zeros", range(4))
