@@ -17,6 +17,7 @@ codegen/errors
 codegen/alignment
 codegen/dtypes
 codegen/ir
+codegen/offsets
 codegen/vector_math
 codegen/operations
 codegen/visit

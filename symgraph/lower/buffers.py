@@ -11,9 +11,10 @@ from heapq import heappop, heappush
 
 from codegen import ir
 from codegen.dtypes import itemsize
+from codegen.offsets import ONE, ZERO, element_count, multiply
 from symgraph.graph.node import Variable
-from symgraph.lower.elements import Elements, is_one, loop_index, squeeze
-from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule, multiply
+from symgraph.lower.elements import Elements, loop_index, squeeze
+from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule
 
 
 @dataclass
@@ -178,7 +179,7 @@ class LayoutPlanner:
     def _is_full(self, step: LoopStep, k: int) -> bool:
         placement = self.schedule.placements[step.node, k]
         mine, base = squeeze(self.shapes.of(step.node.inputs[k])), squeeze(self.shapes.of(placement.base))
-        return placement.offset == ir.index(0) and mine == base and not placement.transposed
+        return placement.offset == ZERO and mine == base and not placement.transposed
 
     # -- the workspace
 
@@ -247,12 +248,8 @@ class LayoutPlanner:
         return number
 
     def _bytes(self, x: Variable) -> ir.Expr:
-        size: ir.Expr = ir.index(1)
-        for n in self.shapes.of(x):
-            if not is_one(n):
-                size = multiply(size, self.elements.size(n))
-        total = multiply(size, ir.index(itemsize(x.dtype)))
-        return ir.index(1) if total == ir.index(0) else total  # an address of its own, though nothing is stored there
+        total = multiply(element_count(self.elements.extents(x)), ir.index(itemsize(x.dtype)))
+        return ONE if total == ZERO else total  # an address of its own, though nothing is stored there
 
 
 def _kind(size: ir.Expr) -> ir.Expr | None:

@@ -9,12 +9,12 @@ from codegen import ir
 from codegen.ahead import FAR, is_costly, of_run
 from codegen.alignment import ALIGNMENT as LINE
 from codegen.dtypes import itemsize
+from codegen.offsets import multiply
 from codegen.streams import LARGE, ROW, RUN
 from codegen.visit import expressions, is_in_order, walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.names import Names
 from symgraph.lower.parts import Accumulation, Sink, Write, carried
-from symgraph.lower.regions import multiply
 
 # How OpenMP combines what the lanes have of a reduction, and of a note whether something was seen.
 LANES = {"add": "+", "mul": "*", "maximum": "max", "minimum": "min", "and": "&", "or": "|", "seen": "|"}

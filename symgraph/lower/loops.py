@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from codegen import ir
+from codegen.offsets import ONE, ZERO, element_count, flat_offset, multiply
 from codegen.operations import EXPENSIVE, identity
 from codegen.visit import buffers, children, free_variables, rebuild, walk
 from symgraph.graph.node import Apply, Variable
 from symgraph.lower.blocks import (
     OUTERMOST,
-    ZERO,
     Share,
     can_be_split,
     effort,
@@ -50,7 +49,7 @@ from symgraph.lower.parts import (
     start,
     take_in,
 )
-from symgraph.lower.regions import Region, add, multiply
+from symgraph.lower.regions import Region
 
 DEEPEST_EXPRESSION = 12  # operations inside each other; beyond, a part gets a local of its own
 LARGEST_ROW = 4096  # elements that are kept for the next pass; they should not leave the first cache
@@ -142,7 +141,7 @@ class _NestBuilder:
         self.flat = len(region.domain) > 1 and self._is_flat()
         self.extents = [elements.size(n) for n in region.domain]
         if self.flat:
-            self.extents = [reduce(multiply, self.extents)]
+            self.extents = [element_count(self.extents)]
 
     def build(self, name: str) -> Nest:
         targets = {self.in_place.get(x, x) for x in self.stored}
@@ -166,7 +165,7 @@ class _NestBuilder:
         shares: dict[ir.Var | ir.Buffer, Share] = {}
         for total in sums:
             for _, var in carried(total):
-                shares[var] = self._share(f"{total.name}_of_block", var.dtype, ir.index(1))
+                shares[var] = self._share(f"{total.name}_of_block", var.dtype, ONE)
         gathered = []
         for sink, lengths in self.scattered.items():
             if is_shared(sink):
@@ -205,7 +204,7 @@ class _NestBuilder:
         writes = [s for s in self.sinks if isinstance(s, Write) and s.depth == deepest]
         each = sum(map(effort, [*expressions, *(s.expr for s in writes)]))
         each += sum(effort_of_memory(s.buffer.dtype) for s in writes)
-        return multiply(reduce(multiply, self.extents), ir.index(each)) if self.extents else ZERO
+        return multiply(element_count(self.extents), ir.index(each)) if self.extents else ZERO
 
     # -- what there is to do
 
@@ -259,7 +258,7 @@ class _NestBuilder:
         kept = tuple(i for i in LOOP_INDICES[:depth] if i not in reduction.over)
         lengths = self.shapes.of(x)
         index = iter(kept)
-        offset = self._offset(x, tuple(ir.index(0) if is_one(n) else next(index) for n in lengths))
+        offset = self._offset(x, tuple(ZERO if is_one(n) else next(index) for n in lengths))
         buffer = self._buffer(self.in_place.get(x, x))
         sink = Write(self._next(), self._depth(depth), buffer, offset, term, needs, x.origin, reduction.kind)
         self.sinks.append(sink)
@@ -281,8 +280,7 @@ class _NestBuilder:
 
     def _count(self, lengths: Sequence[Variable]) -> ir.Expr:
         """The number of elements of an array with these lengths."""
-        one: ir.Expr = ir.index(1)
-        return reduce(multiply, [self.elements.size(n) for n in lengths], one)
+        return element_count(self.elements.size(n) for n in lengths)
 
     def _resolve(self, expr: ir.Expr, needs: list[Value | Accumulation]) -> ir.Expr:
         """The expression with elements replaced by locals of the nest or loads; what it needs is added to `needs`."""
@@ -368,17 +366,12 @@ class _NestBuilder:
                 continue
             shared = min(_common(places[0], other) for other in places[1:])
             extents = self.extents[shared : value.depth]
-            if not extents or not all(isinstance(extent, ir.Literal) for extent in extents):
-                continue
-            count, offset = 1, ir.index(0)
-            for i, extent in zip(LOOP_INDICES[shared : value.depth], extents, strict=True):
-                count *= int(extent.value)  # type: ignore[attr-defined]
-                offset = add(multiply(offset, extent), i)  # type: ignore[assignment]
-            if 0 < count <= LARGEST_ROW:
+            count = element_count(extents)
+            if extents and isinstance(count, ir.Literal) and 0 < count.value <= LARGEST_ROW:
                 array = ir.Buffer(self.names.fresh(f"{value.name}_row"), value.expr.dtype, True)
-                self.kept[value] = Kept(array, offset)
+                self.kept[value] = Kept(array, flat_offset(LOOP_INDICES[shared : value.depth], extents))
                 value.uses += 1
-                rows.append(ir.LocalArray(array, count))
+                rows.append(ir.LocalArray(array, int(count.value)))
         return rows
 
     def _written_after(self, value: Value, last: tuple[int, ...]) -> Write | None:
@@ -535,13 +528,9 @@ class _NestBuilder:
         return self.buffers[x]
 
     def _offset(self, x: Variable, index: Sequence[ir.Expr]) -> ir.Expr:
-        lengths = self.shapes.of(x)
         if self.flat and any(is_loop_index(i) for i in index):
             return LOOP_INDICES[0]
-        offset: ir.Expr = ir.index(0)
-        for i, n in zip(index, lengths, strict=True):
-            offset = add(multiply(offset, self.elements.size(n)), i)
-        return offset
+        return flat_offset(index, self.elements.extents(x))
 
     def _depth(self, depth: int) -> int:
         return min(depth, 1) if self.flat else depth
@@ -564,7 +553,7 @@ class _NestBuilder:
             inside = 0
             for e in walk(body):
                 if isinstance(e, ir.Element):
-                    own = tuple(i for i in e.index if i != ir.index(0))
+                    own = tuple(i for i in e.index if i != ZERO)
                     if own not in ((), full) or (own and squeeze(self.shapes.of(e.array)) != self.region.domain):  # type: ignore[arg-type]
                         return False
                     inside += len(own)

@@ -10,6 +10,7 @@ from codegen.across import across_rows
 from codegen.ahead import asked_ahead
 from codegen.distribute import distributed
 from codegen.jam import jammed
+from codegen.offsets import ZERO
 from codegen.rows import by_vectors
 from codegen.runtime import is_routine
 from codegen.transform import share_kernels
@@ -212,7 +213,7 @@ class _Lowering:
             for condition in [c for c in step.made if c in pending]:
                 code = 1 + len(self.checks) + len(self.array_conditions) - len(pending)
                 del pending[condition]
-                holds = ir.Load("bool", self.arrays.of(condition), ir.index(0))
+                holds = ir.Load("bool", self.arrays.of(condition), ZERO)
                 out.append(ir.If(ir.Operation("bool", "logical_not", (holds,)), (ir.Fail(code),)))
         assert not pending, "a condition that no step computes"
         return out
@@ -220,18 +221,17 @@ class _Lowering:
     def _deliver(self, x: Variable, target: ir.Buffer) -> list[ir.Stmt]:
         value = self.shapes.values.get(x)
         if isinstance(x, Constant) and x.data.size == 1:
-            return [ir.Store(target, ir.index(0), ir.Literal(x.dtype, x.value))]
+            return [ir.Store(target, ZERO, ir.Literal(x.dtype, x.value))]
         if value is not None and self.shapes.is_host(value):
             size = self.sizes.of(value)
-            return [ir.Store(target, ir.index(0), size if x.dtype == ir.INDEX else ir.Cast(x.dtype, size))]
+            return [ir.Store(target, ZERO, size if x.dtype == ir.INDEX else ir.Cast(x.dtype, size))]
         root = x
-        while root in self.schedule.aliases and self.schedule.aliases[root].offset == ir.index(0):
+        while root in self.schedule.aliases and self.schedule.aliases[root].offset == ZERO:
             root = self.schedule.aliases[root].base
         source = self.arrays.of(root)
         if source.name == target.name:
             return []
-        zero = ir.index(0)
-        return [ir.Copy(ir.Pointer(target, zero), ir.Pointer(source, zero), self.arrays.count(x))]
+        return [ir.Copy(ir.Pointer(target, ZERO), ir.Pointer(source, ZERO), self.arrays.count(x))]
 
     # -- the plan
 

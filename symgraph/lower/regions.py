@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from codegen import ir
+from codegen.offsets import ZERO, flat_offset
 from codegen.visit import walk
 from symgraph.graph.node import Apply, Variable
 from symgraph.graph.traverse import toposort
@@ -164,7 +165,7 @@ class _Partition:
                 placement = None if x in copied else self._place(x, node.op.absorbs_transpose)
                 if placement is None:
                     copied.add(x)
-                    placement = Placement(x, ir.index(0))
+                    placement = Placement(x, ZERO)
                 self.schedule.placements[node, k] = placement
         return copied
 
@@ -191,17 +192,15 @@ class _Partition:
         if len(own) < len(loops):  # elements are read several times
             return None
         fixed = own[: len(own) - len(loops)]
-        offset: ir.Expr = ir.index(0)
-        for i, n in fixed:
-            if not _loop_free(i):
-                return None
-            offset = add(multiply(offset, self.elements.size(n)), i)
+        starts = [i for i, _ in fixed]
+        if not all(map(_loop_free, starts)):
+            return None
         for k, ((i, n), (loop, m)) in enumerate(zip(own[len(fixed) :], loops, strict=True)):
             start = _start(i, loop)
-            if start is None or (k > 0 and (n is not m or start != ir.index(0))):
+            if start is None or (k > 0 and (n is not m or start != ZERO)):
                 return None
-            offset = add(multiply(offset, self.elements.size(n)), start)
-        return offset
+            starts.append(start)
+        return flat_offset(starts, [self.elements.size(n) for _, n in own])
 
     def _is_host(self, x: Variable) -> bool:
         value = self.shapes.values.get(x)
@@ -548,7 +547,7 @@ def _loop_free(e: ir.Expr) -> bool:
 def _start(i: ir.Expr, loop: ir.Expr) -> ir.Expr | None:
     """`s` where `i` is `s + loop`, or None."""
     if i == loop:
-        return ir.index(0)
+        return ZERO
     match i:
         case ir.Operation(_, "add", (left, right)):
             if right == loop and _loop_free(left):
@@ -556,27 +555,3 @@ def _start(i: ir.Expr, loop: ir.Expr) -> ir.Expr | None:
             if left == loop and _loop_free(right):
                 return right
     return None
-
-
-def add(left: ir.Expr, right: ir.Expr) -> ir.Expr:
-    """The sum of two offsets, without zeros."""
-    if left == ir.index(0):
-        return right
-    if right == ir.index(0):
-        return left
-    return left + right
-
-
-def multiply(left: ir.Expr, right: ir.Expr) -> ir.Expr:
-    """The product of two extents, without zeros and ones, and of constants at once."""
-    if isinstance(left, ir.Literal) and isinstance(right, ir.Literal):
-        return ir.index(int(left.value) * int(right.value))
-    if ir.index(0) in (left, right):
-        return ir.index(0)
-    if left == ir.index(1):
-        return right
-    if isinstance(right, ir.Literal):
-        match left:
-            case ir.Operation(_, "mul", (factor, ir.Literal(_, known))):
-                return factor * (int(known) * int(right.value))
-    return left if right == ir.index(1) else left * right

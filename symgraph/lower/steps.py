@@ -8,14 +8,15 @@ from functools import cached_property
 
 from codegen import ir
 from codegen.cost import Cost, cost
+from codegen.offsets import ZERO, multiply
 from codegen.transform import lift_offsets, renamed
 from codegen.visit import buffers, free_variables, statements
 from symgraph.graph.node import Apply, Variable
-from symgraph.lower.arrays import ZERO, Arrays, PlacedArray
+from symgraph.lower.arrays import Arrays, PlacedArray
 from symgraph.lower.blocks import Share
 from symgraph.lower.loops import build_nest
 from symgraph.lower.names import Names
-from symgraph.lower.regions import LoopStep, Region, multiply
+from symgraph.lower.regions import LoopStep, Region
 
 LONGEST_NAME = 30  # of a kernel, before the words that tell its parts
 
