@@ -5,7 +5,7 @@ The workspace is one block, laid out in slots. Values whose lifetimes do not ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -61,25 +61,19 @@ class LayoutPlanner:
         self.results = results
         self.updates = updates
         self.last_check = last_check
-        self.made_at = {x: k for k, step in enumerate(schedule.steps) for x in _makes(step)}
+        self.made_at = {x: k for k, step in enumerate(schedule.steps) for x in step.made}
         self.read_at: dict[Variable, list[int]] = {}
         for k, step in enumerate(schedule.steps):
             for x in self._reads(step):
-                self.read_at.setdefault(self.root(x), []).append(k)
+                self.read_at.setdefault(schedule.root(x), []).append(k)
         end = len(schedule.steps)
         for x in (*results.values(), *updates.values()):
-            self.read_at.setdefault(self.root(x), []).append(end)
+            self.read_at.setdefault(schedule.root(x), []).append(end)
         self.layout = Layout()
-        self._wanted = {self.root(x) for x in results.values()}
-        self._passed_on = {self.root(x) for x in updates.values()}
+        self._wanted = {schedule.root(x) for x in results.values()}
+        self._passed_on = {schedule.root(x) for x in updates.values()}
         self._busy: list[tuple[int, int]] = []  # a heap of (first step at which it may be taken again, number) of slots
         self._free: dict[ir.Expr | None, list[int]] = {}  # by kind, heaps of the numbers of slots that may be taken
-
-    def root(self, x: Variable) -> Variable:
-        """The value whose memory a reshaped value is part of."""
-        while x in self.schedule.aliases:
-            x = self.schedule.aliases[x].base
-        return x
 
     def plan(self) -> Layout:
         """The layout; see the class."""
@@ -116,7 +110,7 @@ class LayoutPlanner:
     def _reads(self, step: Region | LoopStep) -> list[Variable]:
         if isinstance(step, LoopStep):
             return [place.base for place in self.schedule.places(step.node).values()]
-        inside = set(_makes(step))
+        inside = set(step.made)
         return [x for node in step.nodes for x in self._elements_read(node) if x not in inside]
 
     def _elements_read(self, node: object) -> list[Variable]:
@@ -164,14 +158,14 @@ class LayoutPlanner:
         before_all = not here  # a scalar is read before the loops
         if node.op.reduced or not (one_pass or before_all):
             return False
-        reads = [e for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is old]  # type: ignore[arg-type]
+        reads = [e for n in step.nodes for e in self.schedule.reads[n] if self.schedule.root(e.array) is old]  # type: ignore[arg-type]
         return all(e.index == here and e.array is old for e in reads)
 
     def _may_start_from(self, step: LoopStep, shared: Variable) -> bool:
         """Whether a call that accumulates may do so in a shared variable's memory."""
         start = step.node.op.starts_from
         for k, place in self.schedule.places(step.node).items():
-            if self.root(place.base) is shared:
+            if self.schedule.root(place.base) is shared:
                 if k != start or place.base is not shared or place.transposed or not self._is_full(step, k):
                     return False
         return True
@@ -187,7 +181,7 @@ class LayoutPlanner:
         """A value takes over the memory of one that it is made of, and that nobody needs afterwards."""
         for k, step in enumerate(self.schedule.steps):
             dying = [x for x in dict.fromkeys(self._reads(step)) if self._is_needed_last(x, k)]
-            for out in _makes(step):
+            for out in step.made:
                 if out not in self.schedule.stored or out in self.layout.in_place:
                     continue
                 old = next((x for x in dying if self._may_take_over(step, x, out)), None)
@@ -256,7 +250,3 @@ def _kind(size: ir.Expr) -> ir.Expr | None:
     """What slots must have in common to stand for each other: the size, unless it is known and so can be made larger.
     """
     return None if isinstance(size, ir.Literal) else size
-
-
-def _makes(step: Region | LoopStep) -> Sequence[Variable]:
-    return [step.node.output] if isinstance(step, LoopStep) else [n.output for n in step.nodes]

@@ -26,7 +26,7 @@ from symgraph.lower.names import Names
 from symgraph.lower.regions import Schedule, partition
 from symgraph.lower.shapes import Shapes, infer_shapes
 from symgraph.lower.sizes import NeedsArray, Sizes
-from symgraph.lower.steps import Step, StepWriter, nodes_of
+from symgraph.lower.steps import Step, StepWriter
 from symgraph.ops.elementwise import Cast
 
 
@@ -225,10 +225,7 @@ class _Lowering:
         if value is not None and self.shapes.is_host(value):
             size = self.sizes.of(value)
             return [ir.Store(target, ZERO, size if x.dtype == ir.INDEX else ir.Cast(x.dtype, size))]
-        root = x
-        while root in self.schedule.aliases and self.schedule.aliases[root].offset == ZERO:
-            root = self.schedule.aliases[root].base
-        source = self.arrays.of(root)
+        source = self.arrays.of(self.schedule.same_start(x))
         if source.name == target.name:
             return []
         return [ir.Copy(ir.Pointer(target, ZERO), ir.Pointer(source, ZERO), self.arrays.count(x))]
@@ -237,8 +234,8 @@ class _Lowering:
 
     def _last_check(self) -> int:
         conditions = {c for c, _ in self.array_conditions}
-        made = [k for k, s in enumerate(self.schedule.steps) if any(n.output in conditions for n in nodes_of(s))]
-        return max(made, default=-1)
+        checked = [k for k, s in enumerate(self.schedule.steps) if not conditions.isdisjoint(s.made)]
+        return max(checked, default=-1)
 
     def _checks(self) -> list[tuple[ir.Expr, str]]:
         """Conditions that the plan checks, each with the words for it."""

@@ -33,6 +33,11 @@ class Region:
     domain: tuple[Variable, ...]
     nodes: list[Apply] = field(default_factory=list)
 
+    @property
+    def made(self) -> list[Variable]:
+        """The values it computes."""
+        return [node.output for node in self.nodes]
+
 
 @dataclass(eq=False)
 class LoopStep:
@@ -40,6 +45,16 @@ class LoopStep:
 
     stage: int
     node: Apply
+
+    @property
+    def nodes(self) -> list[Apply]:
+        """The node, as a region has several."""
+        return [self.node]
+
+    @property
+    def made(self) -> list[Variable]:
+        """The value it computes."""
+        return [self.node.output]
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,18 @@ class Schedule:
     def places(self, node: Apply) -> dict[int, Placement]:
         """Where the operands of a node that are in memory are found, by their positions."""
         return {k: place for k in range(len(node.inputs)) if (place := self.placements.get((node, k))) is not None}
+
+    def root(self, x: Variable) -> Variable:
+        """The value whose memory `x` is, or is a part of."""
+        while x in self.aliases:
+            x = self.aliases[x].base
+        return x
+
+    def same_start(self, x: Variable) -> Variable:
+        """The value whose first element is that of `x`, in the same place in memory."""
+        while x in self.aliases and self.aliases[x].offset == ZERO:
+            x = self.aliases[x].base
+        return x
 
 
 def partition(
@@ -146,7 +173,7 @@ class _Partition:
         self._merge()
         self._find_stored()
         steps: list[Region | LoopStep] = [*self.calls, *(r for r in self.regions if r.nodes)]
-        first = {step: min(self.position[n] for n in _nodes(step)) for step in steps}
+        first = {step: min(self.position[n] for n in step.nodes) for step in steps}
         self.schedule.steps = sorted(steps, key=lambda step: (step.stage, first[step]))
         return self.schedule
 
@@ -523,10 +550,6 @@ class _Partition:
             if all(self._aligned(e) and e.array not in self.late for e in homes[home]) and self._fit(home, region):
                 self._move_all(region, home)
                 merged[region] = home
-
-
-def _nodes(step: Region | LoopStep) -> list[Apply]:
-    return [step.node] if isinstance(step, LoopStep) else step.nodes
 
 
 def _trailing(reduction: ir.Reduce, domain: Sequence[Variable]) -> bool:

@@ -16,7 +16,7 @@ from symgraph.lower.arrays import Arrays, PlacedArray
 from symgraph.lower.blocks import Share
 from symgraph.lower.loops import build_nest
 from symgraph.lower.names import Names
-from symgraph.lower.regions import LoopStep, Region
+from symgraph.lower.regions import Region
 
 LONGEST_NAME = 30  # of a kernel, before the words that tell its parts
 
@@ -64,7 +64,7 @@ class StepWriter:
     def steps(self) -> Iterator[Step]:
         """The steps, in order."""
         for planned in self.schedule.steps:
-            made = tuple(n.output for n in nodes_of(planned))
+            made = tuple(planned.made)
             stored = tuple(x for x in made if x in self.schedule.stored)
             if isinstance(planned, Region):
                 kernels, body, shares = self._nest(planned, stored)
@@ -178,8 +178,3 @@ def _with_used_sizes(kernel: ir.Kernel) -> ir.Kernel:
     """The kernel without parameters that its offsets alone had use for."""
     used = free_variables(kernel.body)
     return replace(kernel, params=tuple(p for p in kernel.params if isinstance(p, ir.Buffer) or p in used))
-
-
-def nodes_of(step: Region | LoopStep) -> list[Apply]:
-    """The nodes that a planned step evaluates."""
-    return step.nodes if isinstance(step, Region) else [step.node]
