@@ -89,7 +89,7 @@ class Arrays:
         starts, total = sizes.layout(self.layout.slots, ALIGNMENT)
         workspace = sizes.finish(total)
         for x, number in self.layout.slot_of.items():
-            if x not in self.layout.shares:
+            if x not in self.layout.taken_over:
                 out.append(ir.Place(self.of(x), "workspace", starts[number]))
         out += [ir.Place(array, "workspace", starts[number]) for array, number in self._shares]
         for x, placement in self.schedule.aliases.items():

@@ -24,7 +24,7 @@ class Layout:
     arguments: {value: position of the array it is written to}, for values computed right where they are wanted
     in_place: {value: shared variable whose memory it takes over}
     slots: the sizes in bytes of the parts of the workspace, in order; `slot_of` is {value: number of its slot}
-    shares: {value: operand whose memory it takes over}; `first_of` is {value: the first whose memory that was}
+    taken_over: {value: operand whose memory it takes over}; `first_of` is {value: the first whose memory that was}
     obstacles: for shared variables whose new value could not be computed in their memory, why
     lasting: values computed where the caller wants them, and not over another, that no later step reads
     """
@@ -33,7 +33,7 @@ class Layout:
     in_place: dict[Variable, Variable] = field(default_factory=dict)
     slot_of: dict[Variable, int] = field(default_factory=dict)
     slots: list[ir.Expr] = field(default_factory=list)
-    shares: dict[Variable, Variable] = field(default_factory=dict)
+    taken_over: dict[Variable, Variable] = field(default_factory=dict)
     first_of: dict[Variable, Variable] = field(default_factory=dict)
     obstacles: dict[Variable, Obstacle] = field(default_factory=dict)
     lasting: set[Variable] = field(default_factory=set)
@@ -89,9 +89,9 @@ class LayoutPlanner:
             x = self._whole(wanted)
             if x is not None and x not in layout.in_place and x not in layout.arguments:
                 layout.arguments[x] = position
-        self._share_operands()
+        self._take_over_operands()
         end = len(self.schedule.steps)
-        own = layout.arguments.keys() - layout.shares.keys()
+        own = layout.arguments.keys() - layout.taken_over.keys()
         layout.lasting = {x for x in own if set(self.read_at[x]) == {end} and x not in self._passed_on}
         self._fill_slots()
         return layout
@@ -177,7 +177,7 @@ class LayoutPlanner:
 
     # -- the workspace
 
-    def _share_operands(self) -> None:
+    def _take_over_operands(self) -> None:
         """A value takes over the memory of one that it is made of, and that nobody needs afterwards."""
         for k, step in enumerate(self.schedule.steps):
             dying = [x for x in dict.fromkeys(self._reads(step)) if self._is_needed_last(x, k)]
@@ -187,7 +187,7 @@ class LayoutPlanner:
                 old = next((x for x in dying if self._may_take_over(step, x, out)), None)
                 if old is not None:
                     dying.remove(old)
-                    self.layout.shares[out] = old
+                    self.layout.taken_over[out] = old
 
     def _is_needed_last(self, x: Variable, k: int) -> bool:
         """Whether a value in the workspace is read by step `k` alone."""
@@ -209,8 +209,8 @@ class LayoutPlanner:
         layout = self.layout
         groups: dict[Variable, list[Variable]] = {}
         for x in sorted(self.made_at, key=self.made_at.__getitem__):
-            if x in layout.shares:
-                layout.first_of[x] = layout.first_of.get(layout.shares[x], layout.shares[x])
+            if x in layout.taken_over:
+                layout.first_of[x] = layout.first_of.get(layout.taken_over[x], layout.taken_over[x])
             first = layout.first_of.get(x, x)
             groups.setdefault(first, []).append(x)
         for first, members in groups.items():

@@ -53,14 +53,14 @@ class Decisions:
 def decisions(schedule: Schedule, layout: Layout) -> Decisions:
     """The decisions that a schedule and a layout stand for."""
     kept: list[list[Variable]] = [[] for _ in layout.slots]
-    written_over = set(layout.shares.values())
+    written_over = set(layout.taken_over.values())
     for x, slot in layout.slot_of.items():
         kept[slot].append(x)
     return Decisions(
         tuple(_apart(schedule)),
         {s: x for x, s in layout.in_place.items()},
         dict(layout.obstacles),
-        dict(layout.shares),
+        dict(layout.taken_over),
         tuple(x for x in layout.arguments if x not in written_over),
         tuple(
             Block(expression(slot), tuple(values), polynomial(slot))

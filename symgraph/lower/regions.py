@@ -19,7 +19,7 @@ from symgraph.graph.traverse import toposort
 from symgraph.lower.elements import LOOP_INDICES, Elements, is_loop_index, is_one, loop_index, squeeze
 
 NODES_PER_REGION = 48  # a C function this long still compiles in a few hundredths of a second
-MOVED_TOGETHER = 8  # nodes that sink at once
+MOVED_TOGETHER = 8  # nodes that move to their reader at once, at most
 
 
 Axis = tuple[ir.Expr, Variable]  # an index and the length of its axis
@@ -168,7 +168,7 @@ class _Partition:
                 self._evaluate(node)
         self._drop_unneeded()
         self._find_stored()
-        self._sink()
+        self._move_to_readers()
         self._join()
         self._merge()
         self._find_stored()
@@ -400,7 +400,7 @@ class _Partition:
                     stored.setdefault(e.array)
         self.schedule.stored = stored
 
-    def _sink(self) -> None:
+    def _move_to_readers(self) -> None:
         """Move cheap nodes to the one later nest that needs them, where that saves storing them."""
         readers: dict[Variable, list[tuple[Apply, ir.Element]]] = {}
         for node, reads in self.reads.items():

@@ -59,7 +59,7 @@ class StepWriter:
         self.schedule = arrays.schedule
         self.names = names
         self.lines = lines
-        self.taken_over = arrays.layout.shares | arrays.layout.in_place
+        self.taken_over = arrays.layout.taken_over | arrays.layout.in_place
 
     def steps(self) -> Iterator[Step]:
         """The steps, in order."""
