@@ -147,22 +147,15 @@ class _Lowering:
         if fits is not None:
             self.checks.append((fits, "the values on the way fit into memory"))
 
-        run = self._statements(steps)
-        for x, target in zip(wanted, results, strict=True):
-            run += self._deliver(x, target)
-        for s, new in fixed.items():
-            if s not in layout.in_place.values() and new is not s:
-                run += self._deliver(new, self.buffers[s])
+        copied = {s: new for s, new in fixed.items() if s not in layout.in_place.values() and new is not s}
+        delivered = [*zip(wanted, results, strict=True), *((new, self.buffers[s]) for s, new in copied.items())]
+        run = [*self._statements(steps), *(stmt for x, target in delivered for stmt in self._deliver(x, target))]
         definitions, workspace_position = self.arrays.definitions(self.sizes)
         described = tuple(self._result(x, s) for x, s in zip(wanted, replaces, strict=True))
         kernels, run = share_kernels([kernel for step in steps for kernel in step.kernels], [*definitions, *run])
         made_by = {kernel.name: (step, k) for step in steps for k, kernel in enumerate(step.kernels)}
-        tuned = [by_vectors(distributed(asked_ahead(jammed(across_rows(kernel))))) for kernel in kernels]
-        kernels = [replace(kernel, comment=_told(*made_by[kernel.name])) for kernel in tuned]
+        kernels = [replace(_tuned(kernel), comment=_told(*made_by[kernel.name])) for kernel in kernels]
         fields = self._fields(wanted, results)
-        taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
-        title, *rest = comment.split("\n")
-        comment = "\n".join([title, *([""] if taken else []), *taken, *rest[bool(taken) :]])
         program = ir.Program(
             self.name,
             fields,
@@ -171,7 +164,7 @@ class _Lowering:
             tuple(self._plan()),
             tuple(run),
             tuple(kernels),
-            comment,
+            _head(comment, fields),
             _uses_blas([run, *(kernel.body for kernel in kernels)]),
             clocks=len(steps) if self.profile else 0,
         )
@@ -294,6 +287,22 @@ def _memory(x: Variable) -> Variable:
     while x.owner is not None and (x.owner.op.alias or x.owner.op.inline) and x.owner.inputs:
         x = x.owner.inputs[0]
     return x
+
+
+def _tuned(kernel: ir.Kernel) -> ir.Kernel:
+    """The kernel after the passes of codegen."""
+    kernel = across_rows(kernel)  # first: it leaves some short rows to the next pass, which would take others, too
+    kernel = jammed(kernel)  # before memory is asked for, which is done at once for rows that are taken together
+    kernel = asked_ahead(kernel)  # before there are strips of rows, which it would mistake for such rows
+    kernel = distributed(kernel)  # before vector loops are marked: what it makes of the ends of rows is one
+    return by_vectors(kernel)  # last: it marks the vector loops that there are
+
+
+def _head(comment: str, fields: Sequence[ir.ArrayField]) -> str:
+    """The comment at the top of the C, with what the caller passes after its first line."""
+    taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
+    title, *rest = comment.split("\n")
+    return "\n".join([title, "", *taken, *rest[1:]]) if taken else comment
 
 
 def _told(step: Step, number: int) -> str:
