@@ -23,8 +23,8 @@ from codegen.visit import expressions, statements, walk
 
 LONGEST = 64  # bytes of a vector, at most
 MOST = 4  # values that the lanes of a loop combine: each number has a form of SG_ROW
-# How the C calls what OpenMP spells so.
-WORDS = {"+": "add", "*": "multiply", "max": "largest", "min": "smallest", "&": "and", "|": "or"}
+# How the C calls what OpenMP spells so, but for an `and`, which is over bools: they have no vectors here.
+WORDS = {"+": "add", "*": "multiply", "max": "largest", "min": "smallest", "|": "or"}
 
 
 def by_vectors(kernel: ir.Kernel) -> ir.Kernel:
@@ -109,7 +109,7 @@ _WORDS = {
     word: f"\n#define SG_START_{word}(x) {start}\n#define SG_{word}(a, b) ({both})\n#define SG_SIGN_{word} {sign}"
     for word, start, both, sign in (
         ("add", "0", "(a) + (b)", "+"), ("multiply", "1", "(a) * (b)", "*"),
-        ("and", "-1", "(a) & (b)", "&"), ("or", "0", "(a) | (b)", "|"),
+        ("or", "0", "(a) | (b)", "|"),
         ("largest", _LEAST, "(a) < (b) ? (b) : (a)", "max"), ("smallest", _MOST, "(b) < (a) ? (b) : (a)", "min"),
     )
 }  # fmt: skip

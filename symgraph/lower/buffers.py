@@ -111,10 +111,8 @@ class LayoutPlanner:
         if isinstance(step, LoopStep):
             return [place.base for place in self.schedule.places(step.node).values()]
         inside = set(step.made)
-        return [x for node in step.nodes for x in self._elements_read(node) if x not in inside]
-
-    def _elements_read(self, node: object) -> list[Variable]:
-        return [e.array for e in self.schedule.reads[node]]  # type: ignore[index, misc]
+        read = (e.array for node in step.nodes for e in self.schedule.reads[node])
+        return [x for x in read if isinstance(x, Variable) and x not in inside]
 
     # -- in place of a shared variable
 

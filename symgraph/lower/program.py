@@ -51,7 +51,6 @@ class Lowered:
     shared: tuple[Variable, ...]
     constants: tuple[Constant, ...]
     results: tuple[Result, ...]
-    given_count: int
     size_count: int
     workspace_position: int
     plan_reads_values: bool
@@ -168,15 +167,13 @@ class _Lowering:
             _uses_blas([run, *(kernel.body for kernel in kernels)]),
             clocks=len(steps) if self.profile else 0,
         )
-        given, derived = len(self.sizes.given), len(self.sizes.derived)
         return Lowered(
             program,
             self.inputs,
             self.shared,
             self.constants,
             described,
-            given,
-            given + derived,
+            len(self.sizes.given) + len(self.sizes.derived),
             workspace_position,
             self.sizes.reads_values,
             steps,
