@@ -14,6 +14,7 @@ LONGEST = 600
 
 ORDER = """
 codegen/errors
+codegen/environment
 codegen/alignment
 codegen/dtypes
 codegen/ir
