@@ -131,8 +131,9 @@ def _is_better_jammed(rows: ir.For) -> bool:
 
 
 def _is_gathered(along: ir.Stmt, rows: ir.For) -> bool:
-    """Whether a loop along a row reads elements side by side of which other rows have theirs somewhere: those would be
-    read one by one."""
+    """Whether a loop along a row reads neighbours that are anywhere for the next row, as those of rows that an index
+    picks are: in lanes across rows they would be read one by one.
+    """
     inner = {s.index for s in statements([along]) if isinstance(s, ir.For)}
     known = {rows.index, *free_variables([rows]), *inner}
     for load in (e for e in expressions([along]) if isinstance(e, ir.Load)):

@@ -97,7 +97,7 @@ class PrivateBlas:
     """The best BLAS for us alone, whose results then stay on the thread that calls; it may still be made ready.
 
     That is `own` or a copy of `blas`, the one that was found, in the cache of `own`; `blas` itself if that is the
-    fastest but no OpenBLAS, or if it cannot be copied. The first time on a machine takes about a second.
+    fastest but no OpenBLAS, or if it cannot be copied. The first time on a machine takes 0.6 s.
     """
 
     def __init__(self, blas: Blas | None, own: OwnBlas):

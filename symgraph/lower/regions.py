@@ -340,8 +340,9 @@ class _Partition:
     def _clash(self, nodes: Sequence[Apply]) -> bool:
         """Whether nodes in one nest would need a reduction in a later pass than the one that makes it.
 
-        A reduction inside a loop lives for one iteration of it. Who needs it together with one that is complete only
-        after that loop comes in the next pass, unless that is where the first one is made, since it needs the other.
+        A sum over the inner loops is there during one iteration of the outer one. A node that needs it, and a sum over
+        the outer loop as well, waits for the next pass over that loop, in which the first sum is gone; unless the first
+        sum needs the second itself, and so is made in the same pass as the node.
         """
         complete = {n.output: self.complete[n] for n in nodes if n in self.complete}
         if len(set(complete.values())) < 2:
