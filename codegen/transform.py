@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from codegen import ir
 from codegen.dtypes import literal
-from codegen.offsets import ZERO, add
+from codegen.offsets import ZERO, add, multiply
 from codegen.visit import expressions, free_variables, rebuild, statements, walk, with_expressions
 
 
@@ -62,9 +62,9 @@ class Offset:
         """The product by what is the same in all iterations."""
         if isinstance(factor, ir.Literal):
             number = int(factor.value)
-            return Offset(_times(self.start, factor), self.constant * number, _times(self.moving, factor))
-        start = _times(add(self.start, ir.index(self.constant)), factor)
-        return Offset(start, 0, _times(self.moving, factor))
+            return Offset(multiply(self.start, factor), self.constant * number, multiply(self.moving, factor))
+        start = multiply(add(self.start, ir.index(self.constant)), factor)
+        return Offset(start, 0, multiply(self.moving, factor))
 
 
 def taken_apart(e: ir.Expr, fixed: Container[ir.Expr]) -> Offset:
@@ -90,16 +90,14 @@ def folded(e: ir.Expr) -> ir.Expr:
         match e:
             case ir.Operation(ir.INDEX, "add" | "mul" as name, (left, right)):
                 a, b = rebuild(left, change), rebuild(right, change)
+                if name == "mul":
+                    return multiply(a, b)
                 if isinstance(a, ir.Literal) and isinstance(b, ir.Literal):
-                    return ir.index(int(a.value + b.value if name == "add" else a.value * b.value))
-                return add(a, b) if name == "add" else _times(a, b)
+                    return ir.index(int(a.value + b.value))
+                return add(a, b)
         return None
 
     return rebuild(e, change)
-
-
-def _times(a: ir.Expr, b: ir.Expr) -> ir.Expr:
-    return ZERO if a == ZERO else a * b
 
 
 def names_in(kernel: ir.Kernel) -> set[str]:

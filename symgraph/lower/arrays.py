@@ -9,7 +9,7 @@ from codegen import ir
 from codegen.alignment import ALIGNMENT
 from codegen.c_expressions import expression
 from codegen.dtypes import itemsize
-from codegen.offsets import ZERO, element_count, flat_offset, multiply
+from codegen.offsets import ZERO, add, element_count, flat_offset, multiply
 from codegen.threads import MOST_BLOCKS
 from symgraph.graph.node import Variable
 from symgraph.graph.printing import excerpt
@@ -161,5 +161,4 @@ class PlacedArray:
         index, extents = tuple(index), self.extents
         if self.transposed:
             index, extents = (*index[:-2], index[-1], index[-2]), (*extents[:-2], extents[-1], extents[-2])
-        offset = flat_offset(index, extents)
-        return offset if self.placement.offset == ZERO else self.placement.offset + offset
+        return add(self.placement.offset, flat_offset(index, extents))
