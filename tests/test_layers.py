@@ -107,6 +107,7 @@ symgraph/lower/regions
 symgraph/lower/parts
 symgraph/lower/lanes
 symgraph/lower/blocks
+symgraph/lower/contents
 symgraph/lower/loops
 symgraph/lower/buffers
 symgraph/lower/decisions

@@ -33,6 +33,12 @@ class Value:
         """The local variable, where the value is not written in place of its only use."""
         return ir.Var(self.expr.dtype, self.name)
 
+    @property
+    def is_inlined(self) -> bool:
+        """Whether it is written in place of its use."""
+        trivial = isinstance(self.expr, (ir.Literal, ir.Var))
+        return trivial or (self.uses <= 1 and self.deepest_use == self.depth)
+
 
 @dataclass(eq=False)
 class Accumulation:
