@@ -15,6 +15,7 @@ from typing import NamedTuple
 from codegen import ir
 from codegen.dtypes import itemsize
 from codegen.jam import added, pays
+from codegen.offsets import ZERO
 from codegen.operations import EXPENSIVE
 from codegen.transform import folded, fresh_name, names_in, renamed, taken_apart
 from codegen.visit import expressions, free_variables, operands, rebuild, statements, walk, with_expressions
@@ -24,7 +25,6 @@ MUCH = 120  # statements of a row that is written out, at most, for what the C c
 COSTLY = 4  # statements that a function such as exp counts for
 VECTOR = 32  # bytes: wider vectors would leave small batches to what is done with the rows left over
 
-ZERO = ir.index(0)
 PLAIN = (ir.Declare, ir.Assign, ir.Store, ir.SourceLine)
 
 
@@ -131,8 +131,9 @@ def _is_better_jammed(rows: ir.For) -> bool:
 
 
 def _is_gathered(along: ir.Stmt, rows: ir.For) -> bool:
-    """Whether a loop along a row reads elements side by side of which other rows have theirs somewhere: those would be
-    read one by one."""
+    """Whether a loop along a row reads neighbours that are anywhere for the next row, as those of rows that an index
+    picks are: in lanes across rows they would be read one by one.
+    """
     inner = {s.index for s in statements([along]) if isinstance(s, ir.For)}
     known = {rows.index, *free_variables([rows]), *inner}
     for load in (e for e in expressions([along]) if isinstance(e, ir.Load)):

@@ -72,5 +72,4 @@ def literal(dtype: str, value: object) -> str:
         return "NAN"
     if math.isinf(real):
         return "INFINITY" if real > 0 else "-INFINITY"
-    text = str(real)
-    return text + (".0" if text.lstrip("-").isdigit() else "") + ctype.literal
+    return str(real) + ctype.literal

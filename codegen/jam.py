@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from codegen import ir
+from codegen.offsets import ZERO
 from codegen.operations import EXPENSIVE
 from codegen.transform import fresh_name, names_in
 from codegen.visit import rebuild, statements, walk, with_expressions
@@ -107,12 +108,12 @@ def _copy(body: Iterable[ir.Stmt], index: ir.Var, k: int, locals: Mapping[ir.Var
 def _left(rows: ir.For) -> tuple[ir.Expr, ir.Expr]:
     """The first row that is in no group, and before which row a group begins."""
     start, end = rows.start, rows.extent
-    if isinstance(end, ir.Literal) and start == ir.index(0):
+    if isinstance(end, ir.Literal) and start == ZERO:
         whole = ir.index(int(end.value) // ROWS * ROWS)
         return whole, whole
-    number = end if start == ir.index(0) else end - start
+    number = end if start == ZERO else end - start
     in_groups = ir.Operation(ir.INDEX, "bitwise_and", (number, ir.index(-ROWS)))
-    return (in_groups if start == ir.index(0) else start + in_groups), end - (ROWS - 1)
+    return (in_groups if start == ZERO else start + in_groups), end - (ROWS - 1)
 
 
 def _balanced(terms: Sequence[ir.Expr]) -> ir.Expr:

@@ -150,7 +150,8 @@ SG_AROUND void sg_rows_${s}_$N(int64_t rows, int64_t k, int64_t depth, $T alpha,
     sg_merge_${s}_$N(rows, alpha, total[0], SG_PADDED_${S}_$N, 1, beta, c, c_row, c_column);
 }
 
-/* Some rows of c = beta c + alpha a.T b, a being k x m. Fewer than two vectors hold have others before them. */
+/* Some rows of c = beta c + alpha a.T b, a being k x m. If they do not fill two vectors, these begin with rows before
+   them, which must be there, and what comes out for those is left. */
 SG_AROUND void sg_columns_${s}_$N(int64_t rows, int64_t m, int64_t k, int64_t tb, $T alpha, const $T *a, const $T *b,
                                   $T beta, $T *c, int64_t c_row, int64_t c_column)
 {

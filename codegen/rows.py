@@ -1,13 +1,16 @@
-"""Vector loops along rows: how what the lanes have comes together, and what becomes of the end.
+"""Vector loops along rows: how what the lanes have comes together, and what becomes of the elements left over.
 
-Rows are short and many. Compilers add the lanes of a sum up one after the other, sixteen additions that wait for each
-other; here they meet in pairs, and pairs of pairs. What a row has left over after whole vectors they do one by one, ten
-times of ten exponentials; here it is one more vector with idle lanes, where the machine has such. Of loops that are
-cheap and combine nothing they make shorter vectors, which do as well, unless these would wait for what such a vector
-has just written: the machine hands on whole stores only. Nor are lanes left idle where rows add to the elements of
-another, and the next row would wait. And a loop over a whole array ends only once. Where no lanes can be idle, as in
-vectors shorter than those of AVX2, and of AVX2 with clang, which makes single elements of such loops, they are what
-they were.
+Rows are short and many, so what comes at the end of each counts. Two things are done better here than by compilers:
+
+- Sums. Compilers add the lanes up one after the other, sixteen additions of which each waits for the one before. Here
+  lanes are added in pairs, and the pairs in pairs.
+- Elements left over after whole vectors. Compilers do them one by one, ten exponentials one after the other. Here they
+  are one more vector, in which some lanes are idle.
+
+Not all loops gain by that. Those that are cheap and add nothing up stay as the compiler makes them, in shorter
+vectors, unless they read what a vector with idle lanes has just written: the shorter loads would wait, since a
+processor hands on whole stores only. Where all rows add to the same elements, the next row would wait likewise, so no
+lanes are idle. A loop over a whole array ends only once. Lanes can be idle with AVX-512, and with AVX2 and gcc.
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ from codegen.visit import expressions, statements, walk
 
 LONGEST = 64  # bytes of a vector, at most
 MOST = 4  # values that the lanes of a loop combine: each number has a form of SG_ROW
-# How the C calls what OpenMP spells so.
-WORDS = {"+": "add", "*": "multiply", "max": "largest", "min": "smallest", "&": "and", "|": "or"}
+# How the C calls what OpenMP spells so, but for an `and`, which is over bools: they have no vectors here.
+WORDS = {"+": "add", "*": "multiply", "max": "largest", "min": "smallest", "|": "or"}
 
 
 def by_vectors(kernel: ir.Kernel) -> ir.Kernel:
@@ -109,7 +112,7 @@ _WORDS = {
     word: f"\n#define SG_START_{word}(x) {start}\n#define SG_{word}(a, b) ({both})\n#define SG_SIGN_{word} {sign}"
     for word, start, both, sign in (
         ("add", "0", "(a) + (b)", "+"), ("multiply", "1", "(a) * (b)", "*"),
-        ("and", "-1", "(a) & (b)", "&"), ("or", "0", "(a) | (b)", "|"),
+        ("or", "0", "(a) | (b)", "|"),
         ("largest", _LEAST, "(a) < (b) ? (b) : (a)", "max"), ("smallest", _MOST, "(b) < (a) ? (b) : (a)", "min"),
     )
 }  # fmt: skip

@@ -7,12 +7,13 @@ into blocks by its size alone, so the same sums are made in the same order by an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from string import Template
 from typing import Any
 
 import _cffi_backend  # not cffi, for the reason that blas.py gives
+
+from codegen.environment import set_for_c
 
 _FFI = _cffi_backend.FFI()
 _CELL = _FFI.new("int32_t *", 1)
@@ -158,21 +159,13 @@ def get_num_threads() -> int:
     return int(_CELL[0])
 
 
-@contextmanager
-def short_spin() -> Iterator[None]:
+def short_spin() -> AbstractContextManager[None]:
     """While a unit is loaded, and OpenMP with the first of them: the environment that tells OpenMP how long to spin.
 
     What the user has said himself stands.
     """
-    if {"OMP_WAIT_POLICY", *_SHORT_SPIN}.isdisjoint(os.environ):
-        os.environ.update(_SHORT_SPIN)
-        try:
-            yield
-        finally:
-            for name in _SHORT_SPIN:
-                os.environ.pop(name, None)
-    else:
-        yield
+    is_free = {"OMP_WAIT_POLICY", *_SHORT_SPIN}.isdisjoint(os.environ)
+    return set_for_c(_SHORT_SPIN if is_free else {})
 
 
 def _after_fork() -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from codegen import ir
 from codegen.dtypes import literal
+from codegen.offsets import ZERO, add, multiply
 from codegen.visit import expressions, free_variables, rebuild, statements, walk, with_expressions
-
-ZERO = ir.index(0)
 
 
 def lift_offsets(kernel: ir.Kernel, keep: Iterable[str] = ()) -> tuple[ir.Kernel, dict[str, ir.Expr]]:
@@ -27,7 +26,7 @@ def lift_offsets(kernel: ir.Kernel, keep: Iterable[str] = ()) -> tuple[ir.Kernel
             if e.offset not in offsets:
                 offsets[e.offset] = taken_apart(e.offset, fixed)
     starts = {
-        name: _plus(start, ir.index(min(part.constant for part in offsets.values())))
+        name: add(start, ir.index(min(part.constant for part in offsets.values())))
         for name, offsets in parts.items()
         for start in [next(iter(offsets.values())).start]
         if all(part.start == start for part in offsets.values())
@@ -41,7 +40,7 @@ def lift_offsets(kernel: ir.Kernel, keep: Iterable[str] = ()) -> tuple[ir.Kernel
             return None
         offsets = parts[e.buffer.name]
         left = offsets[e.offset].constant - min(part.constant for part in offsets.values())
-        return replace(e, offset=rebuild(_plus(offsets[e.offset].moving, ir.index(left)), change))
+        return replace(e, offset=rebuild(add(offsets[e.offset].moving, ir.index(left)), change))
 
     return replace(kernel, body=tuple(with_expressions(s, lambda e: rebuild(e, change)) for s in kernel.body)), starts
 
@@ -56,16 +55,16 @@ class Offset:
 
     def __add__(self, other: Offset) -> Offset:
         return Offset(
-            _plus(self.start, other.start), self.constant + other.constant, _plus(self.moving, other.moving)
+            add(self.start, other.start), self.constant + other.constant, add(self.moving, other.moving)
         )
 
     def times(self, factor: ir.Expr) -> Offset:
         """The product by what is the same in all iterations."""
         if isinstance(factor, ir.Literal):
             number = int(factor.value)
-            return Offset(_times(self.start, factor), self.constant * number, _times(self.moving, factor))
-        start = _times(_plus(self.start, ir.index(self.constant)), factor)
-        return Offset(start, 0, _times(self.moving, factor))
+            return Offset(multiply(self.start, factor), self.constant * number, multiply(self.moving, factor))
+        start = multiply(add(self.start, ir.index(self.constant)), factor)
+        return Offset(start, 0, multiply(self.moving, factor))
 
 
 def taken_apart(e: ir.Expr, fixed: Container[ir.Expr]) -> Offset:
@@ -91,20 +90,14 @@ def folded(e: ir.Expr) -> ir.Expr:
         match e:
             case ir.Operation(ir.INDEX, "add" | "mul" as name, (left, right)):
                 a, b = rebuild(left, change), rebuild(right, change)
+                if name == "mul":
+                    return multiply(a, b)
                 if isinstance(a, ir.Literal) and isinstance(b, ir.Literal):
-                    return ir.index(int(a.value + b.value if name == "add" else a.value * b.value))
-                return _plus(a, b) if name == "add" else _times(a, b)
+                    return ir.index(int(a.value + b.value))
+                return add(a, b)
         return None
 
     return rebuild(e, change)
-
-
-def _plus(a: ir.Expr, b: ir.Expr) -> ir.Expr:
-    return b if a == ZERO else a if b == ZERO else a + b
-
-
-def _times(a: ir.Expr, b: ir.Expr) -> ir.Expr:
-    return ZERO if a == ZERO else a * b
 
 
 def names_in(kernel: ir.Kernel) -> set[str]:

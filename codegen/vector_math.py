@@ -81,9 +81,10 @@ _COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {
     },
 }  # fmt: skip
 
-# The format, and constants split so that a whole number below 2^11 (in float32 2^8) times the first part is exact.
-# Added to a number, to_integer leaves it rounded in the last bits of the sum; biased leaves it as the exponent of 2^n,
-# shrunk as that of 2^n shrink, centre as the exponents of 2^(n/2) twice, and each at most up to its end.
+# What depends on the format. Numbers in two parts, such as ln2_high and ln2_low, are split so that the first times a
+# whole number below 2^11 (in float32 2^8) is exact. Some constants are added to a number to round it to a whole n. The
+# last bits of the sum are then: with to_integer, n; with biased, the exponent of 2^n; with shrunk, that of 2^n shrink;
+# with centre, the sum of the exponents of two powers of 2 whose product is 2^n. Sums end at shrunk_end and centre_end.
 _FORMATS = {
     "float64": dict(
         mantissa=52, half_bits="0x3fe0000000000000", one="0x3ff0000000000000", two="0x4000000000000000",
@@ -486,12 +487,12 @@ def called(name: str, dtype: str) -> tuple[str, ...]:
 
 
 def _whole_power(name: str, dtype: str) -> str:
-    """x^n by squaring, left to right. What rounding took from the first products is added to a later one.
+    """x^n by squaring, left to right. The first products keep what rounding took from them, until x^exact takes it in.
 
-    That is the last or last but one before the half of n. What stays, of it and those that follow, is less than 4
-    units in the last place for every n, for a product of significand s, from 1 to 2, is off by at most half a unit
-    over s, and that as often as it is in the result. Source: Graillat, Accurate floating-point product and
-    exponentiation (2009), algorithm LogCompExp, which adds everything.
+    That power, of half of n or a bit less, is rounded only once, and one or two products come after it. The error is
+    below 4 units in the last place for every n: a product of significand s, from 1 to 2, is off by at most 1 / (2 s)
+    units, and this counts as often as the product is a factor of the result. Source: Graillat, Accurate floating-point
+    product and exponentiation (2009), algorithm LogCompExp, in which all products keep it.
     """
     n, ctype, exponent = WHOLE_POWERS[name], C_TYPES[dtype], 1
     size, largest = abs(n), 1024 if dtype == "float64" else 128

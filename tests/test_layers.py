@@ -14,9 +14,11 @@ LONGEST = 600
 
 ORDER = """
 codegen/errors
+codegen/environment
 codegen/alignment
 codegen/dtypes
 codegen/ir
+codegen/offsets
 codegen/vector_math
 codegen/operations
 codegen/visit
@@ -106,6 +108,7 @@ symgraph/lower/regions
 symgraph/lower/parts
 symgraph/lower/lanes
 symgraph/lower/blocks
+symgraph/lower/contents
 symgraph/lower/loops
 symgraph/lower/buffers
 symgraph/lower/decisions

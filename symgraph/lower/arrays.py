@@ -9,18 +9,17 @@ from codegen import ir
 from codegen.alignment import ALIGNMENT
 from codegen.c_expressions import expression
 from codegen.dtypes import itemsize
+from codegen.offsets import ZERO, add, element_count, flat_offset, multiply
 from codegen.threads import MOST_BLOCKS
 from symgraph.graph.node import Variable
 from symgraph.graph.printing import excerpt
 from symgraph.graph.types import TensorType
 from symgraph.lower.blocks import Share
 from symgraph.lower.buffers import Layout
-from symgraph.lower.elements import Elements, is_one
+from symgraph.lower.elements import Elements
 from symgraph.lower.names import Names
-from symgraph.lower.regions import Placement, Schedule, add, multiply
+from symgraph.lower.regions import Placement, Schedule
 from symgraph.lower.sizes import Sizes
-
-ZERO = ir.index(0)
 
 
 class Arrays:
@@ -90,7 +89,7 @@ class Arrays:
         starts, total = sizes.layout(self.layout.slots, ALIGNMENT)
         workspace = sizes.finish(total)
         for x, number in self.layout.slot_of.items():
-            if x not in self.layout.shares:
+            if x not in self.layout.taken_over:
                 out.append(ir.Place(self.of(x), "workspace", starts[number]))
         out += [ir.Place(array, "workspace", starts[number]) for array, number in self._shares]
         for x, placement in self.schedule.aliases.items():
@@ -100,15 +99,11 @@ class Arrays:
 
     def count(self, x: Variable) -> ir.Expr:
         """The number of elements of a value."""
-        total: ir.Expr = ir.index(1)
-        for n in self.shapes.of(x):
-            if not is_one(n):
-                total = multiply(total, self.elements.size(n))
-        return total
+        return element_count(self.elements.extents(x))
 
     def type_text(self, x: Variable) -> str:
         """The dtype and the lengths, as C names them."""
-        lengths = [expression(self.elements.size(n)) for n in self.shapes.of(x)]
+        lengths = [expression(n) for n in self.elements.extents(x)]
         return f"{x.dtype} ({', '.join(lengths)}{',' * (len(lengths) == 1)})"
 
     def line(self, x: Variable) -> str:
@@ -134,7 +129,7 @@ class PlacedArray:
     @property
     def extents(self) -> tuple[ir.Expr, ...]:
         """The lengths as expressions."""
-        return tuple(self.arrays.elements.size(n) for n in self.arrays.shapes.of(self.variable))
+        return self.arrays.elements.extents(self.variable)
 
     @property
     def transposed(self) -> bool:
@@ -166,7 +161,4 @@ class PlacedArray:
         index, extents = tuple(index), self.extents
         if self.transposed:
             index, extents = (*index[:-2], index[-1], index[-2]), (*extents[:-2], extents[-1], extents[-2])
-        offset: ir.Expr = ZERO
-        for i, extent in zip(index, extents, strict=True):
-            offset = add(multiply(offset, extent), i)
-        return offset if self.placement.offset == ZERO else self.placement.offset + offset
+        return add(self.placement.offset, flat_offset(index, extents))

@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 
 from codegen import ir
 from codegen.dtypes import itemsize
+from codegen.offsets import ONE, ZERO, multiply
 from codegen.operations import EXPENSIVE
 from codegen.threads import BLOCK_WORK
 from codegen.visit import children, expressions, free_variables, statements, walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.parts import BEST_SO_FAR, Accumulation, Sink, Write, carried, combine
-from symgraph.lower.regions import multiply
 
 OUTERMOST = LOOP_INDICES[0]
-ZERO, ONE = ir.index(0), ir.index(1)
 EXPENSIVE_EFFORT = 16
 LINE = 128  # bytes of the cache that a core may take to itself, by pairs of lines
 

@@ -5,15 +5,16 @@ The workspace is one block, laid out in slots. Values whose lifetimes do not ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from codegen import ir
 from codegen.dtypes import itemsize
+from codegen.offsets import ONE, ZERO, element_count, multiply
 from symgraph.graph.node import Variable
-from symgraph.lower.elements import Elements, is_one, loop_index, squeeze
-from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule, multiply
+from symgraph.lower.elements import Elements, loop_index, squeeze
+from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Layout:
     arguments: {value: position of the array it is written to}, for values computed right where they are wanted
     in_place: {value: shared variable whose memory it takes over}
     slots: the sizes in bytes of the parts of the workspace, in order; `slot_of` is {value: number of its slot}
-    shares: {value: operand whose memory it takes over}; `first_of` is {value: the first whose memory that was}
+    taken_over: {value: operand whose memory it takes over}; `first_of` is {value: the first whose memory that was}
     obstacles: for shared variables whose new value could not be computed in their memory, why
     lasting: values computed where the caller wants them, and not over another, that no later step reads
     """
@@ -32,7 +33,7 @@ class Layout:
     in_place: dict[Variable, Variable] = field(default_factory=dict)
     slot_of: dict[Variable, int] = field(default_factory=dict)
     slots: list[ir.Expr] = field(default_factory=list)
-    shares: dict[Variable, Variable] = field(default_factory=dict)
+    taken_over: dict[Variable, Variable] = field(default_factory=dict)
     first_of: dict[Variable, Variable] = field(default_factory=dict)
     obstacles: dict[Variable, Obstacle] = field(default_factory=dict)
     lasting: set[Variable] = field(default_factory=set)
@@ -60,25 +61,19 @@ class LayoutPlanner:
         self.results = results
         self.updates = updates
         self.last_check = last_check
-        self.made_at = {x: k for k, step in enumerate(schedule.steps) for x in _makes(step)}
+        self.made_at = {x: k for k, step in enumerate(schedule.steps) for x in step.made}
         self.read_at: dict[Variable, list[int]] = {}
         for k, step in enumerate(schedule.steps):
             for x in self._reads(step):
-                self.read_at.setdefault(self.root(x), []).append(k)
+                self.read_at.setdefault(schedule.root(x), []).append(k)
         end = len(schedule.steps)
         for x in (*results.values(), *updates.values()):
-            self.read_at.setdefault(self.root(x), []).append(end)
+            self.read_at.setdefault(schedule.root(x), []).append(end)
         self.layout = Layout()
-        self._wanted = {self.root(x) for x in results.values()}
-        self._passed_on = {self.root(x) for x in updates.values()}
+        self._wanted = {schedule.root(x) for x in results.values()}
+        self._passed_on = {schedule.root(x) for x in updates.values()}
         self._busy: list[tuple[int, int]] = []  # a heap of (first step at which it may be taken again, number) of slots
         self._free: dict[ir.Expr | None, list[int]] = {}  # by kind, heaps of the numbers of slots that may be taken
-
-    def root(self, x: Variable) -> Variable:
-        """The value whose memory a reshaped value is part of."""
-        while x in self.schedule.aliases:
-            x = self.schedule.aliases[x].base
-        return x
 
     def plan(self) -> Layout:
         """The layout; see the class."""
@@ -94,9 +89,9 @@ class LayoutPlanner:
             x = self._whole(wanted)
             if x is not None and x not in layout.in_place and x not in layout.arguments:
                 layout.arguments[x] = position
-        self._share_operands()
+        self._take_over_operands()
         end = len(self.schedule.steps)
-        own = layout.arguments.keys() - layout.shares.keys()
+        own = layout.arguments.keys() - layout.taken_over.keys()
         layout.lasting = {x for x in own if set(self.read_at[x]) == {end} and x not in self._passed_on}
         self._fill_slots()
         return layout
@@ -115,11 +110,9 @@ class LayoutPlanner:
     def _reads(self, step: Region | LoopStep) -> list[Variable]:
         if isinstance(step, LoopStep):
             return [place.base for place in self.schedule.places(step.node).values()]
-        inside = set(_makes(step))
-        return [x for node in step.nodes for x in self._elements_read(node) if x not in inside]
-
-    def _elements_read(self, node: object) -> list[Variable]:
-        return [e.array for e in self.schedule.reads[node]]  # type: ignore[index, misc]
+        inside = set(step.made)
+        read = (e.array for node in step.nodes for e in self.schedule.reads[node])
+        return [x for x in read if isinstance(x, Variable) and x not in inside]
 
     # -- in place of a shared variable
 
@@ -163,14 +156,14 @@ class LayoutPlanner:
         before_all = not here  # a scalar is read before the loops
         if node.op.reduced or not (one_pass or before_all):
             return False
-        reads = [e for n in step.nodes for e in self.schedule.reads[n] if self.root(e.array) is old]  # type: ignore[arg-type]
+        reads = [e for n in step.nodes for e in self.schedule.reads[n] if self.schedule.root(e.array) is old]  # type: ignore[arg-type]
         return all(e.index == here and e.array is old for e in reads)
 
     def _may_start_from(self, step: LoopStep, shared: Variable) -> bool:
         """Whether a call that accumulates may do so in a shared variable's memory."""
         start = step.node.op.starts_from
         for k, place in self.schedule.places(step.node).items():
-            if self.root(place.base) is shared:
+            if self.schedule.root(place.base) is shared:
                 if k != start or place.base is not shared or place.transposed or not self._is_full(step, k):
                     return False
         return True
@@ -178,21 +171,21 @@ class LayoutPlanner:
     def _is_full(self, step: LoopStep, k: int) -> bool:
         placement = self.schedule.placements[step.node, k]
         mine, base = squeeze(self.shapes.of(step.node.inputs[k])), squeeze(self.shapes.of(placement.base))
-        return placement.offset == ir.index(0) and mine == base and not placement.transposed
+        return placement.offset == ZERO and mine == base and not placement.transposed
 
     # -- the workspace
 
-    def _share_operands(self) -> None:
+    def _take_over_operands(self) -> None:
         """A value takes over the memory of one that it is made of, and that nobody needs afterwards."""
         for k, step in enumerate(self.schedule.steps):
             dying = [x for x in dict.fromkeys(self._reads(step)) if self._is_needed_last(x, k)]
-            for out in _makes(step):
+            for out in step.made:
                 if out not in self.schedule.stored or out in self.layout.in_place:
                     continue
                 old = next((x for x in dying if self._may_take_over(step, x, out)), None)
                 if old is not None:
                     dying.remove(old)
-                    self.layout.shares[out] = old
+                    self.layout.taken_over[out] = old
 
     def _is_needed_last(self, x: Variable, k: int) -> bool:
         """Whether a value in the workspace is read by step `k` alone."""
@@ -214,8 +207,8 @@ class LayoutPlanner:
         layout = self.layout
         groups: dict[Variable, list[Variable]] = {}
         for x in sorted(self.made_at, key=self.made_at.__getitem__):
-            if x in layout.shares:
-                layout.first_of[x] = layout.first_of.get(layout.shares[x], layout.shares[x])
+            if x in layout.taken_over:
+                layout.first_of[x] = layout.first_of.get(layout.taken_over[x], layout.taken_over[x])
             first = layout.first_of.get(x, x)
             groups.setdefault(first, []).append(x)
         for first, members in groups.items():
@@ -247,19 +240,11 @@ class LayoutPlanner:
         return number
 
     def _bytes(self, x: Variable) -> ir.Expr:
-        size: ir.Expr = ir.index(1)
-        for n in self.shapes.of(x):
-            if not is_one(n):
-                size = multiply(size, self.elements.size(n))
-        total = multiply(size, ir.index(itemsize(x.dtype)))
-        return ir.index(1) if total == ir.index(0) else total  # an address of its own, though nothing is stored there
+        total = multiply(element_count(self.elements.extents(x)), ir.index(itemsize(x.dtype)))
+        return ONE if total == ZERO else total  # an address of its own, though nothing is stored there
 
 
 def _kind(size: ir.Expr) -> ir.Expr | None:
     """What slots must have in common to stand for each other: the size, unless it is known and so can be made larger.
     """
     return None if isinstance(size, ir.Literal) else size
-
-
-def _makes(step: Region | LoopStep) -> Sequence[Variable]:
-    return [step.node.output] if isinstance(step, LoopStep) else [n.output for n in step.nodes]

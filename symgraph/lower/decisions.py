@@ -9,7 +9,7 @@ from codegen.c_expressions import expression
 from codegen.cost import Polynomial, polynomial
 from symgraph.graph.node import Variable
 from symgraph.lower.buffers import Layout
-from symgraph.lower.regions import LoopStep, Obstacle, Region, Schedule
+from symgraph.lower.regions import LoopStep, Obstacle, Schedule
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class Decisions:
 def decisions(schedule: Schedule, layout: Layout) -> Decisions:
     """The decisions that a schedule and a layout stand for."""
     kept: list[list[Variable]] = [[] for _ in layout.slots]
-    written_over = set(layout.shares.values())
+    written_over = set(layout.taken_over.values())
     for x, slot in layout.slot_of.items():
         kept[slot].append(x)
     return Decisions(
         tuple(_apart(schedule)),
         {s: x for x, s in layout.in_place.items()},
         dict(layout.obstacles),
-        dict(layout.shares),
+        dict(layout.taken_over),
         tuple(x for x in layout.arguments if x not in written_over),
         tuple(
             Block(expression(slot), tuple(values), polynomial(slot))
@@ -70,18 +70,18 @@ def decisions(schedule: Schedule, layout: Layout) -> Decisions:
 
 
 def _apart(schedule: Schedule) -> list[Apart]:
-    maker = {x: step for step in schedule.steps for x in _made(step)}
+    maker = {x: step for step in schedule.steps for x in step.made}
     found: list[Apart] = []
     for step in schedule.steps:
         if isinstance(step, LoopStep):
             for base in dict.fromkeys(place.base for place in schedule.places(step.node).values()):
-                if _root(base, schedule) in maker:
+                if schedule.root(base) in maker:
                     found.append(Apart(base, step.node.output, Obstacle("the reader takes it whole")))
             continue
         for node in step.nodes:
             for x in dict.fromkeys(e.array for e in schedule.reads[node]):
                 assert isinstance(x, Variable)
-                root = _root(x, schedule)
+                root = schedule.root(x)
                 if root not in maker or (maker[root] is step and root is x):
                     continue
                 if isinstance(maker[root], LoopStep):
@@ -92,13 +92,3 @@ def _apart(schedule: Schedule) -> list[Apart]:
                     why = schedule.obstacles.get(node) or Obstacle("the reader waits for other operands, made later")
                 found.append(Apart(x, node.output, why))
     return found
-
-
-def _made(step: Region | LoopStep) -> list[Variable]:
-    return [step.node.output] if isinstance(step, LoopStep) else [node.output for node in step.nodes]
-
-
-def _root(x: Variable, schedule: Schedule) -> Variable:
-    while x in schedule.aliases:
-        x = schedule.aliases[x].base
-    return x

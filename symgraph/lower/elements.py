@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from codegen import ir
+from codegen.offsets import ZERO
 from symgraph.graph.node import Apply, Constant, Variable
 from symgraph.graph.types import TensorType
 from symgraph.lower.shapes import Shapes
@@ -13,7 +14,6 @@ from symgraph.ops.elementwise import Cast, Elementwise
 
 LOOP_INDICES = tuple(ir.Var(ir.INDEX, name) for name in ("i", "j", "k", "l", *(f"i{axis}" for axis in range(4, 32))))
 LOOP_DEPTH = {index: depth for depth, index in enumerate(LOOP_INDICES)}
-ZERO = ir.index(0)
 DEEPEST_SCALAR = 4  # operations in a scalar expression of sizes that is repeated where it is used
 
 
@@ -32,7 +32,7 @@ class OperandView:
     @property
     def extents(self) -> tuple[ir.Expr, ...]:
         """The operand's lengths as expressions."""
-        return tuple(self.elements.size(n) for n in self.elements.shapes.of(self.variable))
+        return self.elements.extents(self.variable)
 
     def __getitem__(self, index: tuple[ir.Expr, ...]) -> ir.Expr:
         return self.elements.at(self.variable, index)
@@ -69,6 +69,10 @@ class Elements:
         if isinstance(x, Constant) or (value is not None and self.shapes.is_host(value)):
             return 0
         return self._written_out.get(x)
+
+    def extents(self, x: Variable) -> tuple[ir.Expr, ...]:
+        """The lengths of a value as expressions."""
+        return tuple(self.size(n) for n in self.shapes.of(x))
 
     def domain(self, node: Apply) -> tuple[Variable, ...]:
         """The lengths over which a node's element is taken: its result's, or its operand's if it reduces."""

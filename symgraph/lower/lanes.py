@@ -9,12 +9,12 @@ from codegen import ir
 from codegen.ahead import FAR, is_costly, of_run
 from codegen.alignment import ALIGNMENT as LINE
 from codegen.dtypes import itemsize
+from codegen.offsets import multiply
 from codegen.streams import LARGE, ROW, RUN
 from codegen.visit import expressions, is_in_order, walk
 from symgraph.lower.elements import LOOP_INDICES
 from symgraph.lower.names import Names
 from symgraph.lower.parts import Accumulation, Sink, Write, carried
-from symgraph.lower.regions import multiply
 
 # How OpenMP combines what the lanes have of a reduction, and of a note whether something was seen.
 LANES = {"add": "+", "mul": "*", "maximum": "max", "minimum": "min", "and": "&", "or": "|", "seen": "|"}
@@ -70,10 +70,10 @@ def _streamed(
 
 
 def _asked(vector: ir.For | ir.Runs, read_once: Mapping[str, ir.Expr]) -> ir.For | ir.Runs:
-    """A vector loop that only adds up asks early for its array, if that is large: then reading is all that takes time.
+    """A vector loop that only adds up one large array, for which it asks early: to read it is all that takes time.
 
-    From the caches it would take longer so, as it would with several arrays. What is costly asks in any case, see
-    codegen's ahead.py.
+    With an array that is in the caches, or with several, it would take longer if it asked. Costly loops are left to
+    codegen's ahead.py, which lets them ask in any case.
     """
     runs = vector if isinstance(vector, ir.Runs) else ir.Runs(vector, RUN)
     loop = runs.loop

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from codegen import ir
 from codegen.dtypes import c_type
+from codegen.offsets import flat_offset
 from codegen.operations import REDUCTIONS, identity
 from symgraph.graph.provenance import Origin
 from symgraph.lower.elements import LOOP_INDICES
-from symgraph.lower.regions import add, multiply
 
 EXTREMES = ("maximum", "minimum")
 BEST_SO_FAR = {"argmax": "maximum", "argmin": "minimum"}
@@ -32,6 +32,12 @@ class Value:
     def var(self) -> ir.Var:
         """The local variable, where the value is not written in place of its only use."""
         return ir.Var(self.expr.dtype, self.name)
+
+    @property
+    def is_inlined(self) -> bool:
+        """Whether it is written in place of its use."""
+        trivial = isinstance(self.expr, (ir.Literal, ir.Var))
+        return trivial or (self.uses <= 1 and self.deepest_use == self.depth)
 
 
 @dataclass(eq=False)
@@ -125,11 +131,7 @@ def take_in(sink: Accumulation, term: ir.Expr, flat: bool) -> list[ir.Stmt]:
     if c_type(term.dtype).kind == "f":
         first_nan = _operation("logical_and", _operation("isnan", sink.term), _not(_operation("isnan", sink.aside)))
         better = _operation("logical_or", better, first_nan)
-    position: ir.Expr = ir.index(0)
-    for i, extent in zip(reduction.over, reduction.extents, strict=True):
-        position = add(multiply(position, extent), i)
-    if flat:
-        position = LOOP_INDICES[0]
+    position = LOOP_INDICES[0] if flat else flat_offset(reduction.over, reduction.extents)
     return [
         ir.Declare(sink.term, term),
         ir.If(better, (ir.Assign(sink.aside, sink.term), ir.Assign(sink.var, position))),

@@ -10,6 +10,7 @@ from codegen.across import across_rows
 from codegen.ahead import asked_ahead
 from codegen.distribute import distributed
 from codegen.jam import jammed
+from codegen.offsets import ZERO
 from codegen.rows import by_vectors
 from codegen.runtime import is_routine
 from codegen.transform import share_kernels
@@ -25,7 +26,7 @@ from symgraph.lower.names import Names
 from symgraph.lower.regions import Schedule, partition
 from symgraph.lower.shapes import Shapes, infer_shapes
 from symgraph.lower.sizes import NeedsArray, Sizes
-from symgraph.lower.steps import Step, StepWriter, nodes_of
+from symgraph.lower.steps import Step, StepWriter
 from symgraph.ops.elementwise import Cast
 
 
@@ -50,7 +51,6 @@ class Lowered:
     shared: tuple[Variable, ...]
     constants: tuple[Constant, ...]
     results: tuple[Result, ...]
-    given_count: int
     size_count: int
     workspace_position: int
     plan_reads_values: bool
@@ -146,22 +146,15 @@ class _Lowering:
         if fits is not None:
             self.checks.append((fits, "the values on the way fit into memory"))
 
-        run = self._statements(steps)
-        for x, target in zip(wanted, results, strict=True):
-            run += self._deliver(x, target)
-        for s, new in fixed.items():
-            if s not in layout.in_place.values() and new is not s:
-                run += self._deliver(new, self.buffers[s])
+        copied = {s: new for s, new in fixed.items() if s not in layout.in_place.values() and new is not s}
+        delivered = [*zip(wanted, results, strict=True), *((new, self.buffers[s]) for s, new in copied.items())]
+        run = [*self._statements(steps), *(stmt for x, target in delivered for stmt in self._deliver(x, target))]
         definitions, workspace_position = self.arrays.definitions(self.sizes)
         described = tuple(self._result(x, s) for x, s in zip(wanted, replaces, strict=True))
         kernels, run = share_kernels([kernel for step in steps for kernel in step.kernels], [*definitions, *run])
         made_by = {kernel.name: (step, k) for step in steps for k, kernel in enumerate(step.kernels)}
-        tuned = [by_vectors(distributed(asked_ahead(jammed(across_rows(kernel))))) for kernel in kernels]
-        kernels = [replace(kernel, comment=_told(*made_by[kernel.name])) for kernel in tuned]
+        kernels = [replace(_tuned(kernel), comment=_told(*made_by[kernel.name])) for kernel in kernels]
         fields = self._fields(wanted, results)
-        taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
-        title, *rest = comment.split("\n")
-        comment = "\n".join([title, *([""] if taken else []), *taken, *rest[bool(taken) :]])
         program = ir.Program(
             self.name,
             fields,
@@ -170,19 +163,17 @@ class _Lowering:
             tuple(self._plan()),
             tuple(run),
             tuple(kernels),
-            comment,
+            _head(comment, fields),
             _uses_blas([run, *(kernel.body for kernel in kernels)]),
             clocks=len(steps) if self.profile else 0,
         )
-        given, derived = len(self.sizes.given), len(self.sizes.derived)
         return Lowered(
             program,
             self.inputs,
             self.shared,
             self.constants,
             described,
-            given,
-            given + derived,
+            len(self.sizes.given) + len(self.sizes.derived),
             workspace_position,
             self.sizes.reads_values,
             steps,
@@ -212,7 +203,7 @@ class _Lowering:
             for condition in [c for c in step.made if c in pending]:
                 code = 1 + len(self.checks) + len(self.array_conditions) - len(pending)
                 del pending[condition]
-                holds = ir.Load("bool", self.arrays.of(condition), ir.index(0))
+                holds = ir.Load("bool", self.arrays.of(condition), ZERO)
                 out.append(ir.If(ir.Operation("bool", "logical_not", (holds,)), (ir.Fail(code),)))
         assert not pending, "a condition that no step computes"
         return out
@@ -220,25 +211,21 @@ class _Lowering:
     def _deliver(self, x: Variable, target: ir.Buffer) -> list[ir.Stmt]:
         value = self.shapes.values.get(x)
         if isinstance(x, Constant) and x.data.size == 1:
-            return [ir.Store(target, ir.index(0), ir.Literal(x.dtype, x.value))]
+            return [ir.Store(target, ZERO, ir.Literal(x.dtype, x.value))]
         if value is not None and self.shapes.is_host(value):
             size = self.sizes.of(value)
-            return [ir.Store(target, ir.index(0), size if x.dtype == ir.INDEX else ir.Cast(x.dtype, size))]
-        root = x
-        while root in self.schedule.aliases and self.schedule.aliases[root].offset == ir.index(0):
-            root = self.schedule.aliases[root].base
-        source = self.arrays.of(root)
+            return [ir.Store(target, ZERO, size if x.dtype == ir.INDEX else ir.Cast(x.dtype, size))]
+        source = self.arrays.of(self.schedule.same_start(x))
         if source.name == target.name:
             return []
-        zero = ir.index(0)
-        return [ir.Copy(ir.Pointer(target, zero), ir.Pointer(source, zero), self.arrays.count(x))]
+        return [ir.Copy(ir.Pointer(target, ZERO), ir.Pointer(source, ZERO), self.arrays.count(x))]
 
     # -- the plan
 
     def _last_check(self) -> int:
         conditions = {c for c, _ in self.array_conditions}
-        made = [k for k, s in enumerate(self.schedule.steps) if any(n.output in conditions for n in nodes_of(s))]
-        return max(made, default=-1)
+        checked = [k for k, s in enumerate(self.schedule.steps) if not conditions.isdisjoint(s.made)]
+        return max(checked, default=-1)
 
     def _checks(self) -> list[tuple[ir.Expr, str]]:
         """Conditions that the plan checks, each with the words for it."""
@@ -297,6 +284,22 @@ def _memory(x: Variable) -> Variable:
     while x.owner is not None and (x.owner.op.alias or x.owner.op.inline) and x.owner.inputs:
         x = x.owner.inputs[0]
     return x
+
+
+def _tuned(kernel: ir.Kernel) -> ir.Kernel:
+    """The kernel after the passes of codegen."""
+    kernel = across_rows(kernel)  # first: it leaves some short rows to the next pass, which would take others, too
+    kernel = jammed(kernel)  # before memory is asked for, which is done at once for rows that are taken together
+    kernel = asked_ahead(kernel)  # before there are strips of rows, which it would mistake for such rows
+    kernel = distributed(kernel)  # before vector loops are marked: what it makes of the ends of rows is one
+    return by_vectors(kernel)  # last: it marks the vector loops that there are
+
+
+def _head(comment: str, fields: Sequence[ir.ArrayField]) -> str:
+    """The comment at the top of the C, with what the caller passes after its first line."""
+    taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
+    title, *rest = comment.split("\n")
+    return "\n".join([title, "", *taken, *rest[1:]]) if taken else comment
 
 
 def _told(step: Step, number: int) -> str:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from codegen import ir
+from codegen.offsets import ZERO, flat_offset
 from codegen.visit import walk
 from symgraph.graph.node import Apply, Variable
 from symgraph.graph.traverse import toposort
 from symgraph.lower.elements import LOOP_INDICES, Elements, is_loop_index, is_one, loop_index, squeeze
 
 NODES_PER_REGION = 48  # a C function this long still compiles in a few hundredths of a second
-MOVED_TOGETHER = 8  # nodes that sink at once
+MOVED_TOGETHER = 8  # nodes that move to their reader at once, at most
 
 
 Axis = tuple[ir.Expr, Variable]  # an index and the length of its axis
@@ -32,6 +33,11 @@ class Region:
     domain: tuple[Variable, ...]
     nodes: list[Apply] = field(default_factory=list)
 
+    @property
+    def made(self) -> list[Variable]:
+        """The values it computes."""
+        return [node.output for node in self.nodes]
+
 
 @dataclass(eq=False)
 class LoopStep:
@@ -39,6 +45,16 @@ class LoopStep:
 
     stage: int
     node: Apply
+
+    @property
+    def nodes(self) -> list[Apply]:
+        """The node, as a region has several."""
+        return [self.node]
+
+    @property
+    def made(self) -> list[Variable]:
+        """The value it computes."""
+        return [self.node.output]
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,18 @@ class Schedule:
     def places(self, node: Apply) -> dict[int, Placement]:
         """Where the operands of a node that are in memory are found, by their positions."""
         return {k: place for k in range(len(node.inputs)) if (place := self.placements.get((node, k))) is not None}
+
+    def root(self, x: Variable) -> Variable:
+        """The value whose memory `x` is, or is a part of."""
+        while x in self.aliases:
+            x = self.aliases[x].base
+        return x
+
+    def same_start(self, x: Variable) -> Variable:
+        """The value whose first element is that of `x`, in the same place in memory."""
+        while x in self.aliases and self.aliases[x].offset == ZERO:
+            x = self.aliases[x].base
+        return x
 
 
 def partition(
@@ -140,12 +168,12 @@ class _Partition:
                 self._evaluate(node)
         self._drop_unneeded()
         self._find_stored()
-        self._sink()
+        self._move_to_readers()
         self._join()
         self._merge()
         self._find_stored()
         steps: list[Region | LoopStep] = [*self.calls, *(r for r in self.regions if r.nodes)]
-        first = {step: min(self.position[n] for n in _nodes(step)) for step in steps}
+        first = {step: min(self.position[n] for n in step.nodes) for step in steps}
         self.schedule.steps = sorted(steps, key=lambda step: (step.stage, first[step]))
         return self.schedule
 
@@ -164,7 +192,7 @@ class _Partition:
                 placement = None if x in copied else self._place(x, node.op.absorbs_transpose)
                 if placement is None:
                     copied.add(x)
-                    placement = Placement(x, ir.index(0))
+                    placement = Placement(x, ZERO)
                 self.schedule.placements[node, k] = placement
         return copied
 
@@ -191,17 +219,15 @@ class _Partition:
         if len(own) < len(loops):  # elements are read several times
             return None
         fixed = own[: len(own) - len(loops)]
-        offset: ir.Expr = ir.index(0)
-        for i, n in fixed:
-            if not _loop_free(i):
-                return None
-            offset = add(multiply(offset, self.elements.size(n)), i)
+        starts = [i for i, _ in fixed]
+        if not all(map(_loop_free, starts)):
+            return None
         for k, ((i, n), (loop, m)) in enumerate(zip(own[len(fixed) :], loops, strict=True)):
             start = _start(i, loop)
-            if start is None or (k > 0 and (n is not m or start != ir.index(0))):
+            if start is None or (k > 0 and (n is not m or start != ZERO)):
                 return None
-            offset = add(multiply(offset, self.elements.size(n)), start)
-        return offset
+            starts.append(start)
+        return flat_offset(starts, [self.elements.size(n) for _, n in own])
 
     def _is_host(self, x: Variable) -> bool:
         value = self.shapes.values.get(x)
@@ -314,8 +340,9 @@ class _Partition:
     def _clash(self, nodes: Sequence[Apply]) -> bool:
         """Whether nodes in one nest would need a reduction in a later pass than the one that makes it.
 
-        A reduction inside a loop lives for one iteration of it. Who needs it together with one that is complete only
-        after that loop comes in the next pass, unless that is where the first one is made, since it needs the other.
+        A sum over the inner loops is there during one iteration of the outer one. A node that needs it, and a sum over
+        the outer loop as well, waits for the next pass over that loop, in which the first sum is gone; unless the first
+        sum needs the second itself, and so is made in the same pass as the node.
         """
         complete = {n.output: self.complete[n] for n in nodes if n in self.complete}
         if len(set(complete.values())) < 2:
@@ -374,7 +401,7 @@ class _Partition:
                     stored.setdefault(e.array)
         self.schedule.stored = stored
 
-    def _sink(self) -> None:
+    def _move_to_readers(self) -> None:
         """Move cheap nodes to the one later nest that needs them, where that saves storing them."""
         readers: dict[Variable, list[tuple[Apply, ir.Element]]] = {}
         for node, reads in self.reads.items():
@@ -526,10 +553,6 @@ class _Partition:
                 merged[region] = home
 
 
-def _nodes(step: Region | LoopStep) -> list[Apply]:
-    return [step.node] if isinstance(step, LoopStep) else step.nodes
-
-
 def _trailing(reduction: ir.Reduce, domain: Sequence[Variable]) -> bool:
     """Whether a reduction runs over the innermost loops of a domain."""
     over = _over(reduction, domain)
@@ -548,7 +571,7 @@ def _loop_free(e: ir.Expr) -> bool:
 def _start(i: ir.Expr, loop: ir.Expr) -> ir.Expr | None:
     """`s` where `i` is `s + loop`, or None."""
     if i == loop:
-        return ir.index(0)
+        return ZERO
     match i:
         case ir.Operation(_, "add", (left, right)):
             if right == loop and _loop_free(left):
@@ -556,27 +579,3 @@ def _start(i: ir.Expr, loop: ir.Expr) -> ir.Expr | None:
             if left == loop and _loop_free(right):
                 return right
     return None
-
-
-def add(left: ir.Expr, right: ir.Expr) -> ir.Expr:
-    """The sum of two offsets, without zeros."""
-    if left == ir.index(0):
-        return right
-    if right == ir.index(0):
-        return left
-    return left + right
-
-
-def multiply(left: ir.Expr, right: ir.Expr) -> ir.Expr:
-    """The product of two extents, without zeros and ones, and of constants at once."""
-    if isinstance(left, ir.Literal) and isinstance(right, ir.Literal):
-        return ir.index(int(left.value) * int(right.value))
-    if ir.index(0) in (left, right):
-        return ir.index(0)
-    if left == ir.index(1):
-        return right
-    if isinstance(right, ir.Literal):
-        match left:
-            case ir.Operation(_, "mul", (factor, ir.Literal(_, known))):
-                return factor * (int(known) * int(right.value))
-    return left if right == ir.index(1) else left * right

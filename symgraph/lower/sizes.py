@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from codegen import ir
+from codegen.offsets import ZERO, add, multiply
 from codegen.visit import walk
 from symgraph.graph.node import Constant, Variable
 from symgraph.graph.traverse import toposort
@@ -122,7 +123,7 @@ class Sizes:
         if x in self._exprs:
             return self._exprs[x]
         self.reads_values = True
-        return ir.Load(x.dtype, self._buffers[x], ir.index(0)), 0
+        return ir.Load(x.dtype, self._buffers[x], ZERO), 0
 
     def fits(self, slots: Sequence[ir.Expr]) -> ir.Expr | None:
         """The condition that the bytes of all slots can be counted in 64 bits; None where the arguments themselves,
@@ -148,7 +149,7 @@ class Sizes:
         for number, size in enumerate(slots):
             by_size.setdefault(size, []).append(number)
         starts: dict[int, ir.Expr] = {}
-        end: ir.Expr = ir.index(0)
+        end: ir.Expr = ZERO
         for size, numbers in sorted(by_size.items(), key=lambda item: not isinstance(item[0], ir.Literal)):
             if isinstance(size, ir.Literal) and isinstance(end, ir.Literal):
                 rounded = -(-int(size.value) // alignment) * alignment
@@ -160,8 +161,8 @@ class Sizes:
                 length = self._define("slot_bytes", length)
             if not isinstance(end, ir.Literal):
                 end = self._define("slot", end)
-            starts.update({n: _plus(end, k, length) for k, n in enumerate(numbers)})
-            end = _plus(end, len(numbers), length)
+            starts.update({n: add(end, multiply(length, ir.index(k))) for k, n in enumerate(numbers)})
+            end = add(end, multiply(length, ir.index(len(numbers))))
         return [starts[n] for n in range(len(slots))], end
 
     def finish(self, total: ir.Expr) -> int:
@@ -184,11 +185,3 @@ def _in_float(size: ir.Expr) -> ir.Expr:
         case ir.Operation(_, "mul", (left, right)):
             return _in_float(left) * _in_float(right)
     return ir.Cast("float64", size)
-
-
-def _plus(start: ir.Expr, count: int, length: ir.Expr) -> ir.Expr:
-    """`start + count * length`."""
-    if count == 0:
-        return start
-    total = length if count == 1 else length * count
-    return total if start == ir.index(0) else start + total

@@ -8,14 +8,15 @@ from functools import cached_property
 
 from codegen import ir
 from codegen.cost import Cost, cost
+from codegen.offsets import ZERO, multiply
 from codegen.transform import lift_offsets, renamed
 from codegen.visit import buffers, free_variables, statements
 from symgraph.graph.node import Apply, Variable
-from symgraph.lower.arrays import ZERO, Arrays, PlacedArray
+from symgraph.lower.arrays import Arrays, PlacedArray
 from symgraph.lower.blocks import Share
 from symgraph.lower.loops import build_nest
 from symgraph.lower.names import Names
-from symgraph.lower.regions import LoopStep, Region, multiply
+from symgraph.lower.regions import Region
 
 LONGEST_NAME = 30  # of a kernel, before the words that tell its parts
 
@@ -58,12 +59,12 @@ class StepWriter:
         self.schedule = arrays.schedule
         self.names = names
         self.lines = lines
-        self.taken_over = arrays.layout.shares | arrays.layout.in_place
+        self.taken_over = arrays.layout.taken_over | arrays.layout.in_place
 
     def steps(self) -> Iterator[Step]:
         """The steps, in order."""
         for planned in self.schedule.steps:
-            made = tuple(n.output for n in nodes_of(planned))
+            made = tuple(planned.made)
             stored = tuple(x for x in made if x in self.schedule.stored)
             if isinstance(planned, Region):
                 kernels, body, shares = self._nest(planned, stored)
@@ -177,8 +178,3 @@ def _with_used_sizes(kernel: ir.Kernel) -> ir.Kernel:
     """The kernel without parameters that its offsets alone had use for."""
     used = free_variables(kernel.body)
     return replace(kernel, params=tuple(p for p in kernel.params if isinstance(p, ir.Buffer) or p in used))
-
-
-def nodes_of(step: Region | LoopStep) -> list[Apply]:
-    """The nodes that a planned step evaluates."""
-    return step.nodes if isinstance(step, Region) else [step.node]

@@ -3,7 +3,7 @@
 import pytest
 
 from codegen import ir
-from codegen.transform import lift_offsets, renamed, share_kernels
+from codegen.transform import folded, lift_offsets, renamed, share_kernels, taken_apart
 from codegen.visit import expressions
 
 i, j, n = (ir.Var(ir.INDEX, name) for name in "ijn")
@@ -191,3 +191,11 @@ def evaluate(e, sizes):
             a, b = (evaluate(x, sizes) for x in args)
             return {"add": a + b, "mul": a * b, "floor_divide": a // (b or 1)}[name]
     raise TypeError(e)
+
+
+def test_numbers_that_offsets_are_multiplied_by_meet():
+    """Or a row would not be seen to be so many elements from the one before."""
+    i, n = ir.Var(ir.INDEX, "i"), ir.Var(ir.INDEX, "n")
+    assert folded(i * 3 * 4 + (ZERO + 2) * 5) == i * 12 + 10
+    taken = taken_apart(i * 3 * 4 + (n + 1) * 2, {n})
+    assert (taken.start, taken.constant, taken.moving) == (n * 2, 2, i * 12)

@@ -29,7 +29,7 @@ def test_arrays_come_by_role_and_in_order(lowered):
     assert [role for role, _ in roles] == ["input"] * 2 + ["shared"] * 2 + ["constant"] + ["output"] * 2
     assert [name for _, name in roles[:4]] == ["x", "v", "s", "u"]
     assert result.inputs == (x, v) and [c.data.tolist() for c in result.constants] == [[0, 1, 2]]
-    assert result.given_count == len(result.program.given) == 4
+    assert len(result.program.given) == 4
     assert result.size_count == len(result.program.given) + len(result.program.derived)
 
 
