@@ -6,6 +6,7 @@ A variable's `x + y` needs the op `add`, and ops need variables; the empty table
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from inspect import signature
 from types import MethodType
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 SYNTAX: dict[str, Callable[..., Any]] = {}
 UFUNCS: dict[str, Callable[..., Any]] = {}  # numpy's name of a ufunc -> the symbolic function
+FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}  # numpy's function -> a symbolic one of its arguments
 
 
 class Syntax:
@@ -147,9 +149,30 @@ class Syntax:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         function = UFUNCS.get(ufunc.__name__)
+        if "out" in options:
+            raise TypeError(f"an array cannot take up the symbol {self}: write a = a + x, not a += x or out=a")
         if function is None or method != "__call__" or options:
-            return NotImplemented
+            how = "" if method == "__call__" else f".{method}"
+            raise self._refused_by(f"numpy.{ufunc.__name__}{how}", function is not None and method == "__call__")
         return function(*inputs)
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
+        symbolic = FUNCTIONS.get(function)
+        try:
+            if symbolic is not None:
+                signature(symbolic).bind(*args, **options)
+        except TypeError:
+            symbolic = None
+        if symbolic is None:
+            raise self._refused_by(f"{function.__module__}.{function.__name__}", function in FUNCTIONS)
+        return symbolic(*args, **options)
+
+    def _refused_by(self, name: str, known: bool) -> TypeError:
+        """The error of a numpy function; `known` if it takes symbols with other arguments."""
+        return TypeError(
+            f"{name} does not take symbols{' with these arguments' if known else ''}, and {self} is one: "
+            "use a function of symgraph.tensor, or the value of the symbol, .eval({input: value})"
+        )
 
     @property
     def shape(self) -> Any:
