@@ -2,6 +2,7 @@
 then.
 """
 
+import math
 import re
 
 import numpy as np
@@ -85,6 +86,12 @@ def test_refused_where_it_is_typed(typed, error, text):
         (lambda: T.TensorType("float64", (-1,)), ValueError, "a length cannot be negative: (-1,)"),
         (lambda: bool(x > 1), TypeError, "x > 1 is a symbol and has no truth value: write T.switch"),
         (lambda: 0 < z < 1, TypeError, "has no truth value"),
+        (lambda: not x, TypeError, "or `is None`, if you ask whether it was given"),
+        (lambda: not sg.shared(1.0, "s"), TypeError, "or `is None`, if you ask whether it was given"),
+        (lambda: 1 in y, TypeError, "whether 1 is in y depends on its value: write T.any(T.eq(x, y))"),
+        (lambda: math.exp(z), TypeError, "z is a symbol and no number: write T.exp(x), not math.exp(x)"),
+        (lambda: int(z), TypeError, "z is a symbol and no number: write x.astype('int64'), not int(x)"),
+        (lambda: range(n), TypeError, "n is a symbol and no integer: write T.arange(n), not range(n)"),
         (lambda: len(x), TypeError, "write x.shape[0]"),
         (lambda: list(x), TypeError, "x"),
         (lambda: x.__setitem__(0, 1), TypeError, "x is a symbol and cannot be changed: T.set_subtensor"),

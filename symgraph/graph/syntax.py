@@ -145,7 +145,25 @@ class Syntax:
         raise TypeError(f"the length of {self} is a symbol: write x.shape[0], not len(x)")
 
     def __bool__(self) -> bool:
-        raise TypeError(f"{self} is a symbol and has no truth value: write T.switch(condition, a, b), not if or and/or")
+        raise TypeError(
+            f"{self} is a symbol and has no truth value: write T.switch(condition, a, b), not if or and/or; "
+            "or `is None`, if you ask whether it was given"
+        )
+
+    def __contains__(self, item: Any) -> bool:
+        raise TypeError(f"whether {item} is in {self} depends on its value: write T.any(T.eq(x, y)), not y in x")
+
+    def __float__(self) -> float:
+        raise self._no_number("number: write T.exp(x), not math.exp(x), and x.astype('float64'), not float(x)")
+
+    def __int__(self) -> int:
+        raise self._no_number("number: write x.astype('int64'), not int(x)")
+
+    def __index__(self) -> int:
+        raise self._no_number("integer: write T.arange(n), not range(n), and T.as_tensor(values)[n], not values[n]")
+
+    def _no_number(self, remedy: str) -> TypeError:
+        return TypeError(f"{self} is a symbol and no {remedy}; its value is .eval({{input: value}})")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         function = UFUNCS.get(ufunc.__name__)
