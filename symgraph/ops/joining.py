@@ -17,9 +17,10 @@ from codegen import ir
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import Constant, Example, Op, Placed, Same, Sized, Variable, as_variable, located
 from symgraph.graph.provenance import current_origin
-from symgraph.graph.types import TensorType, promote
+from symgraph.graph.types import FLOATS, TensorType, promote
 from symgraph.ops.elementary import eq, mod
 from symgraph.ops.elementwise import cast
+from symgraph.options import config
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ def _alike(tensors: Any, what: str) -> list[Variable]:
     dtypes = [x.dtype for x, number in zip(xs, numbers, strict=True) if not number]
     weak = [type(x)(0) for x, number in zip(tensors, numbers, strict=True) if number]
     dtype = str(np.result_type(*dtypes, *weak)) if dtypes else promote(*[x.dtype for x in xs])
+    if not any(x in FLOATS for x in dtypes) and any(type(x) is float for x in tensors):
+        dtype = config.floatX
     return [cast(x if not number else item, dtype) for x, item, number in zip(xs, tensors, numbers, strict=True)]
 
 
@@ -246,7 +249,8 @@ class Divisible(Op):
         return x
 
     def _complaint(self, length: int | None) -> str:
-        return f"{{0}} does not split along axis {self.axis}: {length} is not divisible into {self.sections} equal parts"
+        parts = f"{self.sections} equal parts"
+        return f"{{0}} does not split along axis {self.axis}: {length} is not divisible into {parts}"
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         if x.shape[self.axis] % self.sections:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ import numpy as np
 from codegen import ir
 from symgraph.errors import DtypeError
 from symgraph.graph.node import Variable
-from symgraph.graph.types import float_for
+from symgraph.graph.types import FLOATS, float_for
+from symgraph.options import config
 
 Weak = type[int] | type[float]  # a Python number's part in promotion: its kind counts, its size does not
 TypeRule = Callable[[tuple["str | Weak", ...]], tuple[str, ...]]  # of operands -> those computed in, and the result's
@@ -37,6 +38,8 @@ class ScalarFunction:
     derivatives: one for each argument; None for a function that no gradient flows through; () for sympy's. A derivative
         gives the factor of the incoming gradient: 0 where the function is flat, a bool where it passes or stops it;
         None in place of one says that no gradient flows into that argument
+    types: the dtypes of a node, where Python's floats count as `config.floatX` beside what is no float; `plain_types`:
+        of numbers and in C, where they are float64 then
     domain: for each argument the range in which tests sample it
     ufunc: numpy's function of the same meaning, where numpy has one
     """
@@ -55,11 +58,14 @@ class ScalarFunction:
     domain: tuple[tuple[float, float], ...] = ()
     formula: Callable[..., Any] | None = field(default=None)
     ufunc: np.ufunc | None = None
+    plain_types: TypeRule = field(init=False)
 
     def __post_init__(self) -> None:
         if self.name in SCALAR_FUNCTIONS:
             raise ValueError(f"there is a scalar function {self.name} already")
         SCALAR_FUNCTIONS[self.name] = self
+        object.__setattr__(self, "plain_types", self.types)
+        object.__setattr__(self, "types", with_floatX(self.types))
         object.__setattr__(self, "__doc__", _documentation(self))
         object.__setattr__(self, "__name__", self.name)
 
@@ -87,12 +93,12 @@ class ScalarFunction:
         return self._on_arrays(args)
 
     def _on_scalars(self, args: Sequence[Any]) -> ir.Expr:
-        dtypes = self.types(tuple(x.dtype if isinstance(x, ir.Expr) else type(x) for x in args))
+        dtypes = self.plain_types(tuple(x.dtype if isinstance(x, ir.Expr) else type(x) for x in args))
         return self.c(*[_as_dtype(x, dtype) for x, dtype in zip(args, dtypes, strict=False)])
 
     def _on_arrays(self, args: Sequence[Any]) -> Any:
         kinds = tuple(type(x) if type(x) in (int, float) else str(np.asarray(x).dtype) for x in args)
-        dtypes = self.types(kinds)
+        dtypes = self.plain_types(kinds)
         with np.errstate(all="ignore"):
             return self.numeric(*[np.asarray(x, dtype) for x, dtype in zip(args, dtypes, strict=False)])
 
@@ -207,6 +213,21 @@ def logical(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
 def choosing(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
     """The first operand is taken as a truth value; the others and the result in the dtype that holds them."""
     return ("bool", *same(dtypes[1:]))
+
+
+def with_floatX(rule: TypeRule) -> TypeRule:
+    """The rule, but that a Python float counts as `config.floatX` beside integers, truth values and other numbers."""
+
+    @wraps(rule)
+    def types(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
+        computed = rule(dtypes)
+        if float not in dtypes or computed[-1] != "float64" or config.floatX == "float64":
+            return computed
+        if any(given in FLOATS and dtype == "float64" for given, dtype in zip(dtypes, computed, strict=False)):
+            return computed
+        return tuple(config.floatX if dtype == "float64" else dtype for dtype in computed)
+
+    return types
 
 
 @cache

@@ -190,6 +190,50 @@ def test_symgraph_stands_in_for_theano():
     np.testing.assert_allclose(evaluate([gw], {x: X})[0], X.T @ (h * (1 - h)))
 
 
+@pytest.fixture(params=["float32", "float64"])
+def floatX(request, monkeypatch):
+    monkeypatch.setattr(sg.config, "floatX", request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("expression, expected", [
+    (lambda x, i: T.switch(x > 0, 1.0, -1.0), [1, -1, 1]),
+    (lambda x, i: T.switch(x, 1.0, -1), [1, 1, 1]),
+    (lambda x, i: (x > 0) * 0.5, [0.5, 0, 0.5]),
+    (lambda x, i: 1.0 - T.eq(x, 3), [1, 1, 0]),
+    (lambda x, i: T.constant(1) - 0.9, 0.1),
+    (lambda x, i: i * 0.1, [0.1, 0.4, 0.9]),
+    (lambda x, i: i**0.5, [1, 2, 3]),
+    (lambda x, i: i // 2.5, [0, 1, 3]),
+    (lambda x, i: T.maximum(i, 1.5), [1.5, 4, 9]),
+    (lambda x, i: T.clip(i, 1.5, 5), [1.5, 4, 5]),
+    (lambda x, i: T.stack([i[0], 0.5]), [1, 0.5]),
+    (lambda x, i: T.stack([1, 0.5]), [1, 0.5]),
+])  # fmt: skip
+def test_a_python_float_beside_no_other_float_is_a_floatX(floatX, expression, expected):
+    x, i = T.dvector("x"), T.lvector("i")
+    (actual,) = evaluate([expression(x, i)], {x: X[0], i: np.array([1, 4, 9])})
+    np.testing.assert_allclose(actual, np.array(expected, floatX), rtol=1e-6, strict=True)
+
+
+@pytest.mark.parametrize("expression, dtype", [
+    (lambda x, i: x * 0.5, "float64"),
+    (lambda x, i: T.switch(x > 0, x, 0.5), "float64"),
+    (lambda x, i: i * np.float64(2), "float64"),
+    (lambda x, i: x.astype("float32") * 0.5, "float32"),
+    (lambda x, i: i > 0.5, "bool"),
+    (lambda x, i: i * 2, "int64"),
+])  # fmt: skip
+def test_floatX_changes_no_dtype_beside_a_float(floatX, expression, dtype):
+    assert expression(T.dvector(), T.lvector()).dtype == dtype
+
+
+def test_large_integers_are_compared_with_floats_as_float64(monkeypatch):
+    monkeypatch.setattr(sg.config, "floatX", "float32")
+    i = T.lscalar("i")
+    assert evaluate([i > 16777216.0], {i: np.int64(16777217)})[0]
+
+
 NAMES = """
     abs_ add addbroadcast alloc and_ any all arange argmax argmin as_tensor_variable batched_dot bitwise_and cast ceil
     clip col concatenate constant cos dmatrices dmatrix dot dscalar dvector eq erf exp expm1 eye fill flatten floor
