@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from codegen import ir
-from symgraph.errors import DtypeError
-from symgraph.graph.node import Variable
+from symgraph.errors import DtypeError, GraphError
+from symgraph.graph.node import Variable, located
+from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import FLOATS, float_for
 from symgraph.options import config
 
@@ -80,7 +81,10 @@ class ScalarFunction:
             plural = "s" if self.arity > 1 else ""
             raise TypeError(f"{self.name} takes {self.arity} argument{plural}, but was given {len(args)}")
         if any(isinstance(x, Variable) for x in args):
-            return NODE_BUILDER[0](self, *args)
+            try:
+                return NODE_BUILDER[0](self, *args)
+            except DtypeError as error:
+                raise self._explained(error, args) from None
         if any(isinstance(x, ir.Expr) for x in args):
             return self._on_scalars(args)
         sympy = sys.modules.get("sympy")
@@ -91,6 +95,23 @@ class ScalarFunction:
         if any(isinstance(x, (list, tuple)) and any(isinstance(item, Variable) for item in x) for x in args):
             return NODE_BUILDER[0](self, *args)
         return self._on_arrays(args)
+
+    def _explained(self, error: DtypeError, args: Sequence[Any]) -> GraphError:
+        """The error with the operands and the user's line, where it has none, and what to write instead."""
+        text = str(error)
+        if "\n" in text:
+            return error
+        variables = [x for x in args if isinstance(x, Variable)]
+        places = iter(range(len(variables)))
+        operands = [f"{{{next(places)}}}" if isinstance(x, Variable) else _shown(x) for x in args]
+        remedy = ""
+        if self.infix in ("&", "|", "^") and "not defined" in text and any(x.type.is_float for x in variables):
+            remedy = f"; put parentheses around comparisons, as in (x > 0) {self.infix} (x < 1)"
+        elif text.endswith("bool") and any(x.dtype == "bool" for x in variables):
+            remedy = "; cast truth values first, as in .astype('int64')"
+        escaped = text.replace("{", "{{").replace("}", "}}")
+        listed = " and ".join(operands)
+        return located(DtypeError(f"cannot {self.name} {listed}: {escaped}{remedy}"), variables, current_origin())
 
     def _on_scalars(self, args: Sequence[Any]) -> ir.Expr:
         dtypes = self.plain_types(tuple(x.dtype if isinstance(x, ir.Expr) else type(x) for x in args))
@@ -251,6 +272,13 @@ def by_ufunc(ufunc: np.ufunc) -> TypeRule:
 @cache
 def _result_type(dtypes: tuple[str | Weak, ...]) -> str:
     return str(np.result_type(*[x(0) if isinstance(x, type) else np.dtype(x) for x in dtypes]))
+
+
+def _shown(x: Any) -> str:
+    """An operand that is no variable, as messages show it."""
+    text = repr(x) if x is None or isinstance(x, (bool, int, float, str)) else ""
+    text = text if 0 < len(text) <= 40 else f"{type(x).__name__}"
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _documentation(function: ScalarFunction) -> str:
