@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import overload
 
 from symgraph.errors import DtypeError, GradientError, ShapeError
-from symgraph.graph.node import Variable, as_variable
+from symgraph.graph.node import SharedVariable, Variable, as_variable
 from symgraph.graph.provenance import attributed_to, warn
 from symgraph.graph.traverse import toposort
 from symgraph.graph.types import format_shape
@@ -40,11 +40,13 @@ def grad(  # type: ignore[misc]
     targets = _variables(wrt, "wrt")
     total = _known(known_grads or {})
     _check(cost, targets, total)
+    constant = set(_variables(consider_constant, "consider_constant"))
     if cost is not None:
         total.setdefault(cost, as_variable(1.0, cost.dtype))
-    _accumulate(total, targets, set(_variables(consider_constant, "consider_constant")))
+    _accumulate(total, targets, constant)
 
-    gradients = [total[x] if x in total else _disconnected(cost, x, disconnected_inputs) for x in targets]
+    policy = disconnected_inputs
+    gradients = [total[x] if x in total else _disconnected(cost, x, policy, x in constant) for x in targets]
     for x, g in zip(targets, gradients, strict=True):
         if x.name and g.name is None and g.owner is not None and g.origin.derived:
             g.name = f"grad_{x.name}"
@@ -110,10 +112,17 @@ def _check(cost: Variable | None, targets: Sequence[Variable], known: Mapping[Va
 def _check_float(x: Variable) -> None:
     if not x.type.is_float:
         kind = "truth values" if x.dtype == "bool" else "integers"
-        raise GradientError(f"{x} is {x.dtype}: {kind} cannot change by a small amount, so there is no gradient")
+        text = f"{x} is {x.dtype}: {kind} cannot change by a small amount, so there is no gradient"
+        made = f"; it was made at {x.origin}: write its numbers as 3., or as array.astype('float64')"
+        raise GradientError(text + made if isinstance(x, SharedVariable) else text)
 
 
-def _disconnected(cost: Variable | None, x: Variable, policy: str) -> Variable:
+def _disconnected(cost: Variable | None, x: Variable, policy: str, constant: bool) -> Variable:
+    if constant and policy == "raise":
+        raise GradientError(
+            f"{x} (made at {x.origin}) is in wrt and in consider_constant, through which no gradient flows: "
+            "leave it out of one of them, or pass disconnected_inputs='ignore' to get zeros"
+        )
     source = str(cost) if cost is not None else "no variable in known_grads"
     text = f"{source} {'depends' if cost is None else 'does not depend'} on {x} (made at {x.origin})"
     if policy == "raise":

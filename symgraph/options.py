@@ -6,15 +6,48 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from symgraph.errors import DtypeError
 
+# What Theano programs set or ask for that has no meaning here, with Theano's defaults; and the sections of such names.
+THEANOS: dict[str, object] = dict(
+    allow_gc=True, assert_no_cpu_op="ignore", base_compiledir="", cast_policy="custom", compiledir="",
+    compute_test_value="off", compute_test_value_opt="off", cxx="", deterministic="default", device="cpu",
+    enable_initial_driver_test=False, exception_verbosity="low", force_device=False, init_gpu_device="",
+    int_division="int", linker="cvm", mode="Mode", on_opt_error="warn", on_unused_input="raise", openmp=False,
+    openmp_elemwise_minsize=200000, optimizer="fast_run", optimizer_excluding="", optimizer_including="",
+    optimizer_verbose=False, pickle_test_value=True, print_active_device=True, print_test_value=False, profile=False,
+    profile_memory=False, profile_optimizer=False, reoptimize_unpickled_function=False, warn_float64="ignore",
+)  # fmt: skip
+SECTIONS = """
+    DebugMode NanGuardMode blas compile conv ctc cuda dnn experimental gcc gpuarray lib metaopt numpy nvcc profiling
+    scan tensor traceback unittests warn
+""".split()
+
 
 class Config:
-    """Process-wide defaults, under Theano's names: `floatX` is the dtype of `T.matrix()` and of Python floats."""
+    """Process-wide defaults, under Theano's names: `floatX` is the dtype of `T.matrix()` and of Python floats.
+
+    Theano's other names, such as `device`, `mode`, `compute_test_value` or `gpuarray.preallocate`, can be set and asked
+    for, but change nothing. Any other name raises AttributeError.
+    """
 
     def __init__(self) -> None:
         self._floatX = "float64"
+        for section in SECTIONS:
+            setattr(self, section, SimpleNamespace())
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in ("floatX", "_floatX", *THEANOS, *SECTIONS):
+            raise AttributeError(_unknown(f"config.{name}", "config.floatX"))
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in THEANOS:
+            raise AttributeError(_unknown(f"config.{name}", "config.floatX"))
+        return THEANOS[name]
 
     @property
     def floatX(self) -> str:
@@ -26,6 +59,10 @@ class Config:
         if dtype not in ("float32", "float64"):
             raise DtypeError(f"floatX is 'float32' or 'float64', not {dtype!r}")
         self._floatX = dtype
+
+
+def _unknown(name: str, known: str) -> str:
+    return f"there is no {name}, but there is {known}; Theano's other names, such as device, are taken without effect"
 
 
 config = Config()
@@ -106,8 +143,20 @@ def _path(name: str) -> Path | None:
     return Path(os.environ[name]) if os.environ.get(name) else None
 
 
+FLAGS = {"floatX": ("float32", "float64"), "calls": ("c", "python")}
+
+
 def _flags() -> dict[str, str]:
-    return dict(part.split("=", 1) for part in os.environ.get("SYMGRAPH_FLAGS", "").split(",") if "=" in part)
+    """What `SYMGRAPH_FLAGS` says: `name=value`, separated by commas. Raises ValueError for what means nothing."""
+    flags = {}
+    for part in filter(None, map(str.strip, os.environ.get("SYMGRAPH_FLAGS", "").split(","))):
+        name, _, value = map(str.strip, part.partition("="))
+        if name not in FLAGS and name.partition(".")[0] not in (*THEANOS, *SECTIONS):
+            raise ValueError(_unknown(f"{name!r} for SYMGRAPH_FLAGS", " and ".join(f"{name}=…" for name in FLAGS)))
+        if name in FLAGS and value not in FLAGS[name]:
+            raise ValueError(f"{name} in SYMGRAPH_FLAGS is {' or '.join(map(repr, FLAGS[name]))}, not {value!r}")
+        flags[name] = value
+    return flags
 
 
 if "floatX" in _flags():

@@ -248,7 +248,7 @@ def _inputs(given: Any) -> list[In]:
     for position, spec in enumerate(taken, 1):
         x = spec.variable
         if not isinstance(x, Variable):
-            raise TypeError(f"input {position} is a {type(x).__name__}, but an input is a symbolic variable")
+            raise TypeError(f"input {position} is {_a(x)}, but an input is a symbolic variable")
         if isinstance(x, SharedVariable):
             raise TypeError(
                 f"{x} (made at {x.origin}) is shared: its value lives between calls, so it is no input; "
@@ -316,7 +316,7 @@ def _outputs(given: Any) -> tuple[str, tuple[Any, ...], list[Variable]]:
 def _output(given: Any, what: str) -> Variable:
     value = given.variable if isinstance(given, Out) else given
     if not isinstance(value, (Variable, bool, int, float, np.ndarray, np.generic)):
-        raise TypeError(f"{what} is a {type(value).__name__}, but an output is a variable, or a number or array")
+        raise TypeError(f"{what} is {_a(value)}, but an output is a variable, or a number or array")
     return as_variable(value)
 
 
@@ -328,7 +328,7 @@ def _pairs(given: Any, argument: str, first: str) -> list[tuple[Any, Any]]:
     pairs = [given] if isinstance(given, (Variable, str)) or not isinstance(given, Iterable) else list(given)
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            what = str(pair) if isinstance(pair, Variable) else f"a {type(pair).__name__}"
+            what = str(pair) if isinstance(pair, Variable) else _a(pair)
             raise TypeError(f"{argument} is a list of ({first}, new value) pairs, or a dict, but holds {what}")
     return [(pair[0], pair[1]) for pair in pairs]
 
@@ -372,7 +372,7 @@ def _updates(given: Any, state: Iterable[tuple[Any, Any]]) -> list[tuple[SharedV
     for shared, new in [*_pairs(given, "updates", "shared variable"), *state]:
         if not isinstance(shared, SharedVariable):
             what = (
-                f"{shared} (made at {shared.origin})" if isinstance(shared, Variable) else f"a {type(shared).__name__}"
+                f"{shared} (made at {shared.origin})" if isinstance(shared, Variable) else _a(shared)
             )
             raise TypeError(f"only a shared variable can be updated, and {what} is not shared")
         what = f"the update of {shared}"
@@ -411,6 +411,11 @@ def _check_missing(signature: Signature, used: Sequence[Variable]) -> None:
         names = _listed([str(x) for x in missing])
         what = "which is neither an input nor given" if len(missing) == 1 else "which are neither inputs nor given"
         uses = [f"  {x}: made at {x.origin}, used in {_use(signature, x)}" for x in missing[:3]]
+        named = {x.variable.name: x.variable for x in signature.inputs if x.variable.name}
+        for x in missing[:3]:
+            if x.name in named:
+                other = named[x.name]
+                uses.append(f"  the input called {x.name} is another variable, made at {other.origin}")
         raise MissingInputError("\n".join([f"{signature.caller} needs {names}, {what}", *uses]))
 
 
@@ -440,6 +445,12 @@ def _check_unused(signature: Signature, used: Iterable[Variable], policy: str) -
     if policy == "raise":
         raise UnusedInputError(f"{text}: leave {them} out of the inputs, or pass on_unused_input='ignore'")
     warn(text)
+
+
+def _a(x: object) -> str:
+    """What kind of thing something is, with its article."""
+    name = type(x).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _lines(new: Variable, old: Variable) -> str:

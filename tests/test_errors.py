@@ -2,6 +2,7 @@
 then.
 """
 
+import math
 import re
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_refused_where_it_is_typed(typed, error, text):
         (lambda: x.dimshuffle(0, 2), ValueError, "axis 2 is out of bounds"),
         (lambda: T.nnet.softmax(z), ValueError, "axis -1 is out of bounds"),
         (lambda: x & 1, TypeError, "bitwise_and is not defined for float64"),
+        (lambda: y > 0 & y < 1, TypeError, "cannot bitwise_and 0 and y (?,): bitwise_and is not defined for int, float"),
+        (lambda: y > 0 & y < 1, TypeError, "put parentheses around comparisons, as in (x > 0) & (x < 1)"),
+        (lambda: -T.eq(y, 1), TypeError, "cannot neg y == 1 (?,): negative is not defined for bool; cast truth values"),
+        (lambda: T.eq(y, 1) - T.eq(y, 2), TypeError, "cast truth values first, as in .astype('int64')"),
+        (lambda: y + "{a}", TypeError, "cannot add y (?,) and '{a}': a graph holds numbers"),
+        (lambda: None - y, TypeError, "cannot sub None and y (?,): a graph holds numbers"),
+        (lambda: T.tril(y), ValueError, "tril takes a matrix, or a stack of them, and y (?,) is none"),
+        (lambda: T.triu(z), ValueError, "triu takes a matrix, or a stack of them, and z () is none"),
+        (lambda: T.identity_like(y), ValueError, "identity_like takes a matrix, and y (?,) is none"),
+        (lambda: T.vector("v", shape=(2.5,)), TypeError, "is an integer, or None where it is open, not 2.5"),
+        (lambda: T.tensor("float64", ("a",)), TypeError, "is an integer, or None where it is open, not 'a'"),
         (lambda: x.astype("nothing"), TypeError, "'nothing' is no dtype"),
         (lambda: T.zeros(z), TypeError, "a length is an integer, but z is float64"),
         (lambda: T.exp(x, y), TypeError, "exp takes 1 argument, but was given 2"),
@@ -85,6 +97,12 @@ def test_refused_where_it_is_typed(typed, error, text):
         (lambda: T.TensorType("float64", (-1,)), ValueError, "a length cannot be negative: (-1,)"),
         (lambda: bool(x > 1), TypeError, "x > 1 is a symbol and has no truth value: write T.switch"),
         (lambda: 0 < z < 1, TypeError, "has no truth value"),
+        (lambda: not x, TypeError, "or `is None`, if you ask whether it was given"),
+        (lambda: not sg.shared(1.0, "s"), TypeError, "or `is None`, if you ask whether it was given"),
+        (lambda: 1 in y, TypeError, "whether 1 is in y depends on its value: write T.any(T.eq(x, y))"),
+        (lambda: math.exp(z), TypeError, "z is a symbol and no number: write T.exp(x), not math.exp(x)"),
+        (lambda: int(z), TypeError, "z is a symbol and no number: write x.astype('int64'), not int(x)"),
+        (lambda: range(n), TypeError, "n is a symbol and no integer: write T.arange(n), not range(n)"),
         (lambda: len(x), TypeError, "write x.shape[0]"),
         (lambda: list(x), TypeError, "x"),
         (lambda: x.__setitem__(0, 1), TypeError, "x is a symbol and cannot be changed: T.set_subtensor"),
@@ -113,6 +131,8 @@ def test_other_mistakes_while_typing(typed, error, text):
         (lambda: T.grad(n, z), GradientError, "the cost must be a float, but n is int64"),
         (lambda: T.grad(z, n), GradientError, "n is int64: integers cannot change by a small amount"),
         (lambda: T.grad(z, z > 0), GradientError, "z > 0 is bool: truth values"),
+        (lambda: T.grad(z, sg.shared(3, "W")), GradientError, "no gradient; it was made at test_errors.py:"),
+        (lambda: T.grad(z * 2, [z], consider_constant=[z]), GradientError, f"z (made at {z.origin}) is in wrt and in"),
         (lambda: T.grad(z * 2, y), GradientError, f"z * 2 does not depend on y (made at {y.origin})"),
         (lambda: T.grad((y > 0).sum() * 1.0, y), GradientError, "only through integers or comparisons"),
         (lambda: T.grad(z, [z, y]), GradientError, "z does not depend on y"),
@@ -156,6 +176,11 @@ count = sg.shared(3, "count")
             ],
         ),
         (
+            lambda: sg.function([T.dvector("y")], y),
+            MissingInputError,
+            [f"y: made at {y.origin}", "the input called y is another variable, made at test_errors.py:"],
+        ),
+        (
             lambda: sg.function([], None, updates=[(count, count + n)], name="f"),
             MissingInputError,
             ["f() needs n", "for the update of count"],
@@ -168,7 +193,7 @@ count = sg.shared(3, "count")
         (lambda: sg.function([x, z], x), ValueError, ["takes z, but no output or update depends on it"]),
         (lambda: sg.function([x, z, n], x), ValueError, ["takes z and n, but no output or update depends on them"]),
         (lambda: sg.function(x, x), TypeError, ["inputs is a list of variables, but was given x"]),
-        (lambda: sg.function([x, 3], x), TypeError, ["input 2 is a int"]),
+        (lambda: sg.function([x, 3], x), TypeError, ["input 2 is an int"]),
         (lambda: sg.function([T.constant(3)], x), TypeError, ["input 1 is the constant 3"]),
         (
             lambda: sg.function([x, y, x], x),

@@ -256,7 +256,7 @@ def test_the_same_variable_updated_twice(W):
     (lambda x, W: W, "but holds W"),
     (lambda x, W: [(W, W, W)], "but holds a tuple"),
     (lambda x, W: [[W]], "but holds a list"),
-    (lambda x, W: 3, "but holds a int"),
+    (lambda x, W: 3, "but holds an int"),
     (lambda x, W: "ab", "but holds a str"),
 ])
 def test_what_is_no_update(x, W, updates, message):

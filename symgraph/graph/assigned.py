@@ -5,8 +5,10 @@ from __future__ import annotations
 import keyword
 import linecache
 import re
+import tokenize
 from collections.abc import Iterable
 from functools import lru_cache
+from io import StringIO
 
 from symgraph.graph.node import Variable
 from symgraph.graph.provenance import Origin
@@ -17,6 +19,7 @@ LONGEST_STATEMENT = 12  # lines that we look back for the start of a statement
 _ASSIGNMENT = re.compile(r"\s*([^\W\d]\w*)\s*(?::[^=]+)?(?:[-+*/@]|\*\*|//)?=(?!=)")
 _FUNCTION = re.compile(r"\bfunction\s*\(")
 _OTHER = re.compile(r"\s*[\[{]")
+_SPACE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 
 def assigned_names(outputs: Iterable[Variable]) -> dict[Variable, str]:
@@ -43,20 +46,40 @@ def assigned_names(outputs: Iterable[Variable]) -> dict[Variable, str]:
 
 @lru_cache(maxsize=4096)
 def assigned_at(origin: Origin) -> str | None:
-    """The name that the statement on a line assigns to; None where it assigns to none or to several.
+    """The name that the statement on a line assigns to; None where it assigns to none or to several, or where parts of
+    several statements stand on the line.
 
     Nor is a list, a dict or a function called what one variable in it is.
     """
+    last = linecache.getline(origin.filename, origin.line)
     before = ""  # the lines between the start of the statement and this one
     for line in range(origin.line, max(0, origin.line - LONGEST_STATEMENT), -1):
         text = linecache.getline(origin.filename, line)
         found = _ASSIGNMENT.match(text)
         if found and (line == origin.line or _is_open(text[found.end() :] + before)):
             is_other = _OTHER.match(text[found.end() :]) or _FUNCTION.search(text + before)
-            return None if keyword.iskeyword(found.group(1)) or is_other else found.group(1)
+            if keyword.iskeyword(found.group(1)) or is_other:
+                return None
+            written = text if line == origin.line else text + before + last
+            return found.group(1) if _is_one_statement(written) else None
         if line != origin.line:
             before = text + before
     return None
+
+
+def _is_one_statement(text: str) -> bool:
+    """Whether some text is one statement, or the beginning of one."""
+    if ";" not in text and "\n" not in text.rstrip():
+        return True
+    ended = False
+    try:
+        for token in tokenize.generate_tokens(StringIO(text.lstrip()).readline):
+            if ended and token.type not in _SPACE:
+                return False
+            ended = ended or token.type == tokenize.NEWLINE or token.string == ";"
+    except (tokenize.TokenError, SyntaxError):  # it goes on in the next lines
+        pass
+    return True
 
 
 def _is_open(text: str) -> bool:

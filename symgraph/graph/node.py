@@ -97,6 +97,10 @@ class SharedVariable(Variable):
         self.borrowed = borrowed
         self.guard = Guard()  # held while the value is read or replaced
 
+    def __bool__(self) -> bool:
+        """True for arrays: Theano programs ask `if not W` where they mean whether it was given."""
+        return self.ndim > 0 or super().__bool__()
+
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> np.ndarray:
         """The value: a copy, or with `borrow=True` the array itself, which updates may overwrite."""
         with self.guard:

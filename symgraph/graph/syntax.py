@@ -6,6 +6,7 @@ A variable's `x + y` needs the op `add`, and ops need variables; the empty table
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from inspect import signature
 from types import MethodType
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 SYNTAX: dict[str, Callable[..., Any]] = {}
 UFUNCS: dict[str, Callable[..., Any]] = {}  # numpy's name of a ufunc -> the symbolic function
+FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}  # numpy's function -> a symbolic one of its arguments
 
 
 class Syntax:
@@ -143,13 +145,52 @@ class Syntax:
         raise TypeError(f"the length of {self} is a symbol: write x.shape[0], not len(x)")
 
     def __bool__(self) -> bool:
-        raise TypeError(f"{self} is a symbol and has no truth value: write T.switch(condition, a, b), not if or and/or")
+        raise TypeError(
+            f"{self} is a symbol and has no truth value: write T.switch(condition, a, b), not if or and/or; "
+            "or `is None`, if you ask whether it was given"
+        )
+
+    def __contains__(self, item: Any) -> bool:
+        raise TypeError(f"whether {item} is in {self} depends on its value: write T.any(T.eq(x, y)), not y in x")
+
+    def __float__(self) -> float:
+        raise self._no_number("number: write T.exp(x), not math.exp(x), and x.astype('float64'), not float(x)")
+
+    def __int__(self) -> int:
+        raise self._no_number("number: write x.astype('int64'), not int(x)")
+
+    def __index__(self) -> int:
+        raise self._no_number("integer: write T.arange(n), not range(n), and T.as_tensor(values)[n], not values[n]")
+
+    def _no_number(self, remedy: str) -> TypeError:
+        return TypeError(f"{self} is a symbol and no {remedy}; its value is .eval({{input: value}})")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         function = UFUNCS.get(ufunc.__name__)
+        if "out" in options:
+            raise TypeError(f"an array cannot take up the symbol {self}: write a = a + x, not a += x or out=a")
         if function is None or method != "__call__" or options:
-            return NotImplemented
+            how = "" if method == "__call__" else f".{method}"
+            raise self._refused_by(f"numpy.{ufunc.__name__}{how}", function is not None and method == "__call__")
         return function(*inputs)
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, options: Any) -> Any:
+        symbolic = FUNCTIONS.get(function)
+        try:
+            if symbolic is not None:
+                signature(symbolic).bind(*args, **options)
+        except TypeError:
+            symbolic = None
+        if symbolic is None:
+            raise self._refused_by(f"{function.__module__}.{function.__name__}", function in FUNCTIONS)
+        return symbolic(*args, **options)
+
+    def _refused_by(self, name: str, known: bool) -> TypeError:
+        """The error of a numpy function; `known` if it takes symbols with other arguments."""
+        return TypeError(
+            f"{name} does not take symbols{' with these arguments' if known else ''}, and {self} is one: "
+            "use a function of symgraph.tensor, or the value of the symbol, .eval({input: value})"
+        )
 
     @property
     def shape(self) -> Any:

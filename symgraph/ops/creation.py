@@ -23,7 +23,9 @@ from symgraph.graph.node import (
     Variable,
     Written,
     as_variable,
+    located,
 )
+from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import Shape, format_shape
 from symgraph.graph.values import as_constant, new_value
 from symgraph.ops.elementary import add, eq, floor_divide, le, maximum, mul, neg, sub, switch, true_divide
@@ -81,8 +83,12 @@ def _tensor_type(dtype: Any, entries: Any) -> types.TensorType:
 
 
 def _open_shape(entries: Iterable[Any]) -> Shape:
-    """Lengths from ints and None, or from broadcastable flags."""
-    return tuple((1 if n else None) if isinstance(n, (bool, np.bool_)) else n for n in entries)
+    """Lengths from ints and None, or from broadcastable flags; DtypeError for anything else."""
+    entries = tuple(entries)
+    for n in entries:
+        if n is not None and not isinstance(n, (bool, np.bool_, int, np.integer)):
+            raise DtypeError(f"a length in the shape of a variable is an integer, or None where it is open, not {n!r}")
+    return tuple(n if n is None else (1 if n else None) if isinstance(n, (bool, np.bool_)) else int(n) for n in entries)
 
 
 SHAPES: tuple[Shape, ...] = ((), (None,), (1, None), (None, 1), *((None,) * rank for rank in (2, 3, 4, 5)))
@@ -354,7 +360,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Va
     start, stop, step: numbers, or integer scalars; a length that hangs on a symbolic float is refused, use linspace
     Shapes: (max(0, ceil((stop - start) / step)),)
     Dtypes: int64 for integers, the float dtype that holds the others; or what `dtype` says
-    Raises ValueError for a step of 0, TypeError for symbolic floats.
+    Raises ValueError for a known step of 0, TypeError for symbolic floats.
     """
     first, last, by = (0, start, step) if stop is None else (start, stop, step)
     bounds = [_bound(x) for x in (first, last, by)]
@@ -469,8 +475,10 @@ def identity(n: Any, dtype: Any = None) -> Variable:
 
 
 def identity_like(x: Any, dtype: Any = None) -> Variable:
-    """Ones on the diagonal, in the shape and dtype of a matrix `x`."""
+    """Ones on the diagonal, in the shape and dtype of a matrix `x`. Raises ShapeError for another rank."""
     x = as_variable(x)
+    if x.ndim != 2:
+        raise located(ShapeError("identity_like takes a matrix, and {0} is none"), (x,), current_origin())
     rows, columns = lengths(x)
     return eye(rows, columns, dtype=x.dtype if dtype is None else dtype)
 
@@ -481,15 +489,28 @@ def tri(n: Any, m: Any = None, k: Any = 0, dtype: Any = None) -> Variable:
     return cast(le(columns, rows if type(k) is int and k == 0 else add(rows, k)), dtype_name(dtype))
 
 
+def _rows_and_columns(x: Variable, what: str) -> list[Any]:
+    if x.ndim < 2:
+        message = f"{what} takes a matrix, or a stack of them, and {{0}} is none"
+        raise located(ShapeError(message), (x,), current_origin())
+    return lengths(x)[-2:]
+
+
 def tril(x: Any, k: Any = 0) -> Variable:
-    """The elements of matrices on and below the k-th diagonal, zeros elsewhere, as numpy.tril."""
+    """The elements of matrices on and below the k-th diagonal, zeros elsewhere, as numpy.tril.
+
+    Raises ShapeError for a vector or a scalar.
+    """
     x = as_variable(x)
-    rows, columns = lengths(x)[-2:]
+    rows, columns = _rows_and_columns(x, "tril")
     return switch(tri(rows, columns, k, dtype="bool"), x, as_variable(0, x.dtype))
 
 
 def triu(x: Any, k: Any = 0) -> Variable:
-    """The elements of matrices on and above the k-th diagonal, zeros elsewhere, as numpy.triu."""
+    """The elements of matrices on and above the k-th diagonal, zeros elsewhere, as numpy.triu.
+
+    Raises ShapeError for a vector or a scalar.
+    """
     x = as_variable(x)
-    rows, columns = lengths(x)[-2:]
+    rows, columns = _rows_and_columns(x, "triu")
     return switch(tri(rows, columns, k - 1, dtype="bool"), as_variable(0, x.dtype), x)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 from math import prod
-from operator import mul
+from operator import add, mul
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from codegen import ir
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import Constant, Example, Op, Placed, Same, Sized, Variable, as_variable, located
 from symgraph.graph.provenance import current_origin
-from symgraph.graph.types import TensorType, promote
+from symgraph.graph.types import FLOATS, TensorType, promote
+from symgraph.ops.elementary import eq, mod
 from symgraph.ops.elementwise import cast
+from symgraph.options import config
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ def _alike(tensors: Any, what: str) -> list[Variable]:
     dtypes = [x.dtype for x, number in zip(xs, numbers, strict=True) if not number]
     weak = [type(x)(0) for x, number in zip(tensors, numbers, strict=True) if number]
     dtype = str(np.result_type(*dtypes, *weak)) if dtypes else promote(*[x.dtype for x in xs])
+    if not any(x in FLOATS for x in dtypes) and any(type(x) is float for x in tensors):
+        dtype = config.floatX
     return [cast(x if not number else item, dtype) for x, item, number in zip(xs, tensors, numbers, strict=True)]
 
 
@@ -179,7 +183,8 @@ def split(
     split(x, 3, axis=0): three parts of equal length; split(x, [2, 5], axis=0): x[:2], x[2:5], x[5:]
     split(x, splits_size, n_splits, axis=0): parts of the given sizes, a sequence or a vector
 
-    Raises ShapeError where a known length does not divide or the number of sizes is not `n_splits`.
+    Raises ShapeError where a length does not divide, sizes do not add up to it, or their number is not `n_splits`: here
+    where that is known, else at a call.
     """
     x = as_variable(x)
     axis = normalize_axis_index(axis, x.ndim)
@@ -188,34 +193,86 @@ def split(
         return _split_by_sizes(x, sizes, n_splits if n_splits is not None else len(sizes), axis)
     if indices_or_sections is None:
         raise TypeError("split needs the number of parts, the positions where they begin, or splits_size")
-    length = x.type.shape[axis]
     if isinstance(indices_or_sections, (int, np.integer)):
         sections = int(indices_or_sections)
-        if sections <= 0 or (length is not None and length % sections):
-            raise ShapeError(f"an axis of length {length} does not split into {sections} equal parts")
-        if length is None:
-            return _pieces(_divisible(x, sections, axis), [x.shape[axis] // sections] * sections, axis)
-        return _pieces(x, [length // sections] * sections, axis)
+        if sections <= 0:
+            raise ShapeError(f"an array is split into 1 part or more, not {sections}")
+        x = Divisible(axis, sections)(x)
+        return _pieces(x, [lengths(x)[axis] // sections] * sections, axis)
     bounds = [0, *indices_or_sections, None]
     return [x[(slice(None),) * axis + (slice(a, b),)] for a, b in pairwise(bounds)]
 
 
 def _split_by_sizes(x: Variable, sizes: Any, n_splits: int, axis: int) -> list[Variable]:
+    if isinstance(sizes, Constant):
+        sizes = sizes.data
     if isinstance(sizes, Variable):
         known = sizes.type.shape[0] if sizes.ndim == 1 else -1
-        parts: list[Any] = [sizes[k] for k in range(n_splits)] if known in (None, n_splits) else []
+        parts: list[Any] = []
+        if known in (None, n_splits):
+            sizes = cast(sizes.specify_shape((n_splits,)), "int64")
+            parts = [sizes[k] for k in range(n_splits)]
     else:
         parts = list(sizes) if isinstance(sizes, (list, tuple, np.ndarray)) else []
     if len(parts) != n_splits:
         raise ShapeError(f"split into {n_splits} parts needs {n_splits} sizes, one for each")
-    return _pieces(x, parts, axis)
+    parts = [n.data[()] if isinstance(n, Constant) and n.ndim == 0 else n for n in parts]
+    wrong = [n for n in parts if not isinstance(n, (Variable, int, np.integer))]
+    if wrong:
+        raise DtypeError(f"the sizes of parts are integers, not {wrong[0]}")
+    numbers = [int(n) for n in parts if not isinstance(n, Variable)]
+    length = x.type.shape[axis]
+    if any(n < 0 for n in numbers) or (len(numbers) == n_splits and length not in (None, sum(numbers))):
+        message = f"{{0}} does not split into parts of sizes {numbers} along axis {axis}"
+        reason = "a size cannot be negative" if min(numbers) < 0 else f"they add up to {sum(numbers)}, not {length}"
+        raise located(ShapeError(f"{message}: {reason}"), (x,), current_origin())
+    total: list[Any] = [None] * x.ndim
+    total[axis] = reduce(add, parts, 0)
+    return _pieces(x.specify_shape(total), parts, axis)
 
 
-def _divisible(x: Variable, sections: int, axis: int) -> Variable:
-    """`x` with its length declared to be a multiple of `sections`."""
-    shape: list[Any] = [None] * x.ndim
-    shape[axis] = x.shape[axis] // sections * sections
-    return x.specify_shape(shape)
+@dataclass(frozen=True)
+class Divisible(Op):
+    """The operand itself, whose length on an axis is a multiple of a number.
+
+    Shapes:  any, kept
+    Dtypes:  any, kept
+    Raises:  ShapeError where the length is no multiple
+    """
+
+    axis: int
+    sections: int
+
+    def infer_type(self, x: TensorType) -> TensorType:
+        if (x.shape[self.axis] or 0) % self.sections:
+            raise ShapeError(self._complaint(x.shape[self.axis]))
+        return x
+
+    def _complaint(self, length: int | None) -> str:
+        parts = f"{self.sections} equal parts"
+        return f"{{0}} does not split along axis {self.axis}: {length} is not divisible into {parts}"
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        if x.shape[self.axis] % self.sections:
+            raise ShapeError(self._complaint(x.shape[self.axis]))
+        return x
+
+    def gradient(self, x: Variable, out: Variable, g: Variable) -> Sequence[Variable | None]:
+        return [g]
+
+    def checks(self, x: Sized) -> Iterable[Variable]:
+        known = x.variable.type.shape[self.axis]
+        return [eq(mod(x.shape[self.axis], self.sections), 0)] if known is None else []
+
+    def expand(self, x: Variable) -> Variable:
+        return x
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.random.default_rng(0).normal(size=(2, 3))
+        yield cls(0, 2), [x]
+        yield cls(1, 3), [x]
+        yield cls(0, 2), [x[:0]]
 
 
 def lengths(x: Variable) -> list[Any]:
@@ -274,7 +331,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Variable:
         return spread.reshape([*before, n * repeats, *after])
     if isinstance(repeats, Variable):
         raise TypeError("repeats of different sizes must be numbers, for the length of the result depends on them")
-    counts = np.asarray(repeats)
+    counts = np.asarray(repeats) if np.size(repeats) or isinstance(repeats, np.ndarray) else np.zeros(0, "int64")
     if counts.dtype.kind not in "iu":
         raise DtypeError(f"repeats are integers, not {counts.dtype}")
     if x.type.shape[axis] not in (None, len(counts)):

@@ -215,6 +215,11 @@ def _float(x: Any) -> Variable:
     return cast(x, float_for(x.dtype))
 
 
+def _target(x: Any) -> Any:
+    """A Python number as it is, so that it takes the dtype of what it is compared with; else a variable."""
+    return x if type(x) in (int, float) else as_variable(x)
+
+
 def softmax(x: Any, axis: int = -1) -> Variable:
     """exp(x) divided by its sum along an axis; also for numbers whose exp would overflow.
 
@@ -280,7 +285,7 @@ def binary_crossentropy(output: Any, target: Any) -> Variable:
     `sigmoid_binary_crossentropy(x, target)`, which does not overflow.
     Source: -(target * log(output) + (1 - target) * log(1 - output)); Bishop, PRML (2006), eq. 4.90
     """
-    output, target = _float(output), as_variable(target)
+    output, target = _float(output), _target(target)
     return -(target * log(output) + (1 - target) * log(1 - output))
 
 
@@ -289,7 +294,7 @@ def sigmoid_binary_crossentropy(output: Any, target: Any) -> Variable:
 
     Source: softplus(x) - target * x, from log(sigmoid(x)) = x - softplus(x) and log(1 - sigmoid(x)) = -softplus(x)
     """
-    output, target = _float(output), as_variable(target)
+    output, target = _float(output), _target(target)
     return softplus(output) - target * output
 
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
 
 from codegen import ir
-from symgraph.errors import DtypeError
-from symgraph.graph.node import Variable
-from symgraph.graph.types import float_for
+from symgraph.errors import DtypeError, GraphError
+from symgraph.graph.node import Variable, located
+from symgraph.graph.provenance import current_origin
+from symgraph.graph.types import FLOATS, float_for
+from symgraph.options import config
 
 Weak = type[int] | type[float]  # a Python number's part in promotion: its kind counts, its size does not
 TypeRule = Callable[[tuple["str | Weak", ...]], tuple[str, ...]]  # of operands -> those computed in, and the result's
@@ -37,6 +39,8 @@ class ScalarFunction:
     derivatives: one for each argument; None for a function that no gradient flows through; () for sympy's. A derivative
         gives the factor of the incoming gradient: 0 where the function is flat, a bool where it passes or stops it;
         None in place of one says that no gradient flows into that argument
+    types: the dtypes of a node, where Python's floats count as `config.floatX` beside what is no float; `plain_types`:
+        of numbers and in C, where they are float64 then
     domain: for each argument the range in which tests sample it
     ufunc: numpy's function of the same meaning, where numpy has one
     """
@@ -55,11 +59,14 @@ class ScalarFunction:
     domain: tuple[tuple[float, float], ...] = ()
     formula: Callable[..., Any] | None = field(default=None)
     ufunc: np.ufunc | None = None
+    plain_types: TypeRule = field(init=False)
 
     def __post_init__(self) -> None:
         if self.name in SCALAR_FUNCTIONS:
             raise ValueError(f"there is a scalar function {self.name} already")
         SCALAR_FUNCTIONS[self.name] = self
+        object.__setattr__(self, "plain_types", self.types)
+        object.__setattr__(self, "types", with_floatX(self.types))
         object.__setattr__(self, "__doc__", _documentation(self))
         object.__setattr__(self, "__name__", self.name)
 
@@ -74,7 +81,10 @@ class ScalarFunction:
             plural = "s" if self.arity > 1 else ""
             raise TypeError(f"{self.name} takes {self.arity} argument{plural}, but was given {len(args)}")
         if any(isinstance(x, Variable) for x in args):
-            return NODE_BUILDER[0](self, *args)
+            try:
+                return NODE_BUILDER[0](self, *args)
+            except DtypeError as error:
+                raise self._explained(error, args) from None
         if any(isinstance(x, ir.Expr) for x in args):
             return self._on_scalars(args)
         sympy = sys.modules.get("sympy")
@@ -86,13 +96,30 @@ class ScalarFunction:
             return NODE_BUILDER[0](self, *args)
         return self._on_arrays(args)
 
+    def _explained(self, error: DtypeError, args: Sequence[Any]) -> GraphError:
+        """The error with the operands and the user's line, where it has none, and what to write instead."""
+        text = str(error)
+        if "\n" in text:
+            return error
+        variables = [x for x in args if isinstance(x, Variable)]
+        places = iter(range(len(variables)))
+        operands = [f"{{{next(places)}}}" if isinstance(x, Variable) else _shown(x) for x in args]
+        remedy = ""
+        if self.infix in ("&", "|", "^") and "not defined" in text and any(x.type.is_float for x in variables):
+            remedy = f"; put parentheses around comparisons, as in (x > 0) {self.infix} (x < 1)"
+        elif text.endswith("bool") and any(x.dtype == "bool" for x in variables):
+            remedy = "; cast truth values first, as in .astype('int64')"
+        escaped = text.replace("{", "{{").replace("}", "}}")
+        listed = " and ".join(operands)
+        return located(DtypeError(f"cannot {self.name} {listed}: {escaped}{remedy}"), variables, current_origin())
+
     def _on_scalars(self, args: Sequence[Any]) -> ir.Expr:
-        dtypes = self.types(tuple(x.dtype if isinstance(x, ir.Expr) else type(x) for x in args))
+        dtypes = self.plain_types(tuple(x.dtype if isinstance(x, ir.Expr) else type(x) for x in args))
         return self.c(*[_as_dtype(x, dtype) for x, dtype in zip(args, dtypes, strict=False)])
 
     def _on_arrays(self, args: Sequence[Any]) -> Any:
         kinds = tuple(type(x) if type(x) in (int, float) else str(np.asarray(x).dtype) for x in args)
-        dtypes = self.types(kinds)
+        dtypes = self.plain_types(kinds)
         with np.errstate(all="ignore"):
             return self.numeric(*[np.asarray(x, dtype) for x, dtype in zip(args, dtypes, strict=False)])
 
@@ -209,6 +236,21 @@ def choosing(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
     return ("bool", *same(dtypes[1:]))
 
 
+def with_floatX(rule: TypeRule) -> TypeRule:
+    """The rule, but that a Python float counts as `config.floatX` beside integers, truth values and other numbers."""
+
+    @wraps(rule)
+    def types(dtypes: tuple[str | Weak, ...]) -> tuple[str, ...]:
+        computed = rule(dtypes)
+        if float not in dtypes or computed[-1] != "float64" or config.floatX == "float64":
+            return computed
+        if any(given in FLOATS and dtype == "float64" for given, dtype in zip(dtypes, computed, strict=False)):
+            return computed
+        return tuple(config.floatX if dtype == "float64" else dtype for dtype in computed)
+
+    return types
+
+
 @cache
 def by_ufunc(ufunc: np.ufunc) -> TypeRule:
     """The rule of a numpy ufunc, with float32 for numpy's float16; it raises DtypeError where numpy has no loop."""
@@ -230,6 +272,13 @@ def by_ufunc(ufunc: np.ufunc) -> TypeRule:
 @cache
 def _result_type(dtypes: tuple[str | Weak, ...]) -> str:
     return str(np.result_type(*[x(0) if isinstance(x, type) else np.dtype(x) for x in dtypes]))
+
+
+def _shown(x: Any) -> str:
+    """An operand that is no variable, as messages show it."""
+    text = repr(x) if x is None or isinstance(x, (bool, int, float, str)) else ""
+    text = text if 0 < len(text) <= 40 else f"{type(x).__name__}"
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _documentation(function: ScalarFunction) -> str:

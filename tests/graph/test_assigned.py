@@ -1,8 +1,13 @@
 """Names from the user's assignments."""
 
+import linecache
+
+import pytest
+
 import symgraph as sg
 import symgraph.tensor as T
-from symgraph.graph.assigned import assigned_names
+from symgraph.graph.assigned import assigned_at, assigned_names
+from symgraph.graph.provenance import Origin
 
 
 def test_the_variable_a_line_makes_has_the_name_it_is_assigned_to():
@@ -59,3 +64,30 @@ def test_names_reach_the_c():
     activation = T.tanh(x)
     f = sg.function([x], [activation, activation.sum()])
     assert "double *activation = arrays[1];" in f.c_source
+
+
+@pytest.mark.parametrize("text, name", [
+    ("h = T.tanh(z)", "h"),
+    ("    h = T.tanh(z);  # of the notebook", "h"),
+    ("h: object = T.tanh(z)", "h"),
+    ("h = T.tanh(z); cost = T.sum(h)", None),
+    ("s = ';'; cost = T.sum(h)", None),
+    ("if c: h = T.tanh(z)", None),
+    ("if c: h = T.tanh(z); cost = T.sum(h)", None),
+    ("h = f(z, ';')", "h"),
+    ("h = (T.tanh(z) +\n     T.exp(z))", "h"),
+    ("h = (T.tanh(z) +\n     T.exp(z)); cost = T.sum(h)", None),
+    ("h = (T.tanh(\n    # a comment; of words\n    z))", "h"),
+    ("s = '('\nT.exp(z)", None),
+])  # fmt: skip
+def test_the_name_is_that_of_the_only_statement_of_the_line(monkeypatch, text, name):
+    lines = text.splitlines(keepends=True)
+    filename = f"<program {text}>"
+    monkeypatch.setitem(linecache.cache, filename, (len(text), None, lines, filename))
+    assert assigned_at(Origin(filename, len(lines))) == name
+
+
+def test_the_second_value_of_a_line_does_not_have_the_name_of_the_first():
+    z = T.dvector("z")
+    h = T.tanh(z); cost = T.sum(h)  # noqa: E702
+    assert assigned_names([cost]) == {}

@@ -182,3 +182,8 @@ def test_a_long_chain_is_deleted_without_recursion():
     del y
     gc.collect()
     assert gone() is None and isinstance(x, Variable)
+
+
+@pytest.mark.parametrize("value", [np.zeros(2), np.zeros((0, 3))])
+def test_a_shared_array_is_true_for_it_was_given(value):
+    assert bool(shared(value)) is True

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import symgraph.tensor as T
-from symgraph import grad, shared
+from symgraph import function, grad, shared
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.interpreter import evaluate
 from symgraph.testing import check_grad, compare, variables_for
@@ -287,6 +287,38 @@ def test_a_length_that_does_not_split_is_refused():
         T.split(T.vector(), [1, 2, 3], 2)
 
 
+@pytest.mark.parametrize("sizes, error, message", [
+    ([2, 2], ShapeError, r"v \(5,\) does not split into parts of sizes \[2, 2\] along axis 0: they add up to 4, not 5"),
+    (np.array([2, 4]), ShapeError, "they add up to 6, not 5"),
+    (T.constant([2, 4]), ShapeError, "they add up to 6, not 5"),
+    ([2, T.constant(1)], ShapeError, "they add up to 3, not 5"),
+    ([6, -1], ShapeError, "a size cannot be negative"),
+    ([2.0, 3.0], DtypeError, "the sizes of parts are integers, not 2.0"),
+])  # fmt: skip
+def test_sizes_of_parts_add_up_to_the_length(sizes, error, message):
+    with pytest.raises(error, match=message):
+        T.split(T.tensor("float64", (5,), "v"), sizes, 2)
+
+
+@pytest.mark.parametrize("mode", ["c", "numpy"])
+def test_sizes_of_parts_are_checked_at_the_call(mode):
+    v, sizes = T.dvector("v"), T.lvector("sizes")
+    by_symbols = function([v, sizes], T.split(v, sizes, 2), mode=mode)
+    by_numbers = function([v], T.split(v, [2, 3], 2), mode=mode)
+    thirds = function([v], T.split(v, 3), mode=mode)
+    x = np.arange(5.0)
+    for parts in by_symbols(x, [2, 3]), by_numbers(x):
+        for one, other in zip(parts, np.split(x, [2]), strict=True):
+            np.testing.assert_array_equal(one, other, strict=True)
+    for wrong in [2, 2], [2, 4], [2, 3, 0]:
+        with pytest.raises(ShapeError):
+            by_symbols(x, wrong)
+    with pytest.raises(ShapeError, match="v"):
+        by_numbers(x[:4])
+    with pytest.raises(ShapeError, match=r"v \(5,\) does not split along axis 0: 5 is not divisible into 3"):
+        thirds(x)
+
+
 @pytest.mark.parametrize("reps", [2, (2,), (2, 3), (2, 1, 3, 2), (0, 1), 1])
 @pytest.mark.parametrize("shape", [(2, 3), (3,), ()])
 def test_tile(reps, shape):
@@ -313,6 +345,7 @@ def test_repeat_by_a_symbol():
     np.testing.assert_array_equal(evaluate([x.repeat(n)], {x: CUBE[0, 0], n: np.int64(2)})[0], np.repeat(CUBE[0, 0], 2))
     with pytest.raises(TypeError):
         x.repeat(T.lvector())
+    np.testing.assert_array_equal(evaluate([x.repeat([])], {x: np.zeros(0)})[0], np.zeros(0), strict=True)
     with pytest.raises(DtypeError):
         x.repeat([0.5, 1])
     with pytest.raises(ShapeError):

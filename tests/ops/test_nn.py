@@ -11,6 +11,7 @@ from symgraph.graph.node import Variable
 from symgraph.graph.traverse import substitute, toposort
 from symgraph.graph.types import TensorType
 from symgraph.interpreter import evaluate
+from symgraph.ops.elementary import sigmoid
 from symgraph.ops.nn import (
     binary_crossentropy,
     categorical_crossentropy,
@@ -218,6 +219,17 @@ def test_binary_crossentropy():
     np.testing.assert_allclose(value(binary_crossentropy, p, np.array([0, 1, 1])), -np.log([0.9, 0.5, 0.9]))
     logits = scipy.special.logit(p)
     np.testing.assert_allclose(value(sigmoid_binary_crossentropy, logits, t), expected)
+
+
+@pytest.mark.parametrize("target", [0.25, 1, 0.0])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_binary_crossentropies_of_a_python_number_keep_the_dtype(dtype, target):
+    x = symbol("x", (None,), dtype)
+    logits = np.array([-1, 0.5, 2], dtype)
+    p = scipy.special.expit(logits)
+    expected = -(target * np.log(p) + (1 - target) * np.log(1 - p))
+    for entropy in binary_crossentropy(sigmoid(x), target), sigmoid_binary_crossentropy(x, target):
+        np.testing.assert_allclose(evaluate([entropy], {x: logits})[0], expected, rtol=1e-5, strict=True)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

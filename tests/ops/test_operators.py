@@ -9,7 +9,7 @@ import pytest
 import symgraph as sg
 import symgraph.tensor as T
 from symgraph.errors import DtypeError
-from symgraph.graph.syntax import METHODS, SYNTAX, UFUNCS
+from symgraph.graph.syntax import FUNCTIONS, METHODS, SYNTAX, UFUNCS
 from symgraph.interpreter import evaluate
 
 X = np.array([[1.5, -2, 3], [0.5, 4, -1]])
@@ -51,10 +51,75 @@ def test_numpy_functions_of_variables_make_variables(name):
     np.testing.assert_allclose(evaluate([made], {})[0], expected, rtol=1e-15, strict=True)
 
 
-def test_numpy_functions_that_have_no_symbol_are_refused():
-    for wrong in lambda x: np.nextafter(x, x), lambda x: np.add.reduce(x), lambda x: np.add(x, x, out=np.ones(3)):
-        with pytest.raises(TypeError):
-            wrong(T.vector())
+V = X[0]
+NUMPY_CALLS = {
+    np.clip: [(X, -1, 2)],
+    np.where: [(X > 0, X, 1.0)],
+    np.dot: [(X, X.T), (X, V), (V, V), (2.0, X)],
+    np.outer: [(V, X)],
+    np.tensordot: [(X, X), (X, X.T, 1)],
+    np.repeat: [(X, 2), (X, [0, 1, 2], 1)],
+    np.tile: [(X, (2, 1)), (V, 3)],
+    np.take: [(X, [0, 2]), (X, [1, 1, 0], 1)],
+    np.split: [(X, 3, 1), (V, [1, 2])],
+    np.broadcast_to: [(V, (2, 3))],
+    np.reshape: [(X, (3, 2)), (X, -1)],
+    np.expand_dims: [(X, 1)],
+    np.squeeze: [(X[:1],), (X[:1], 0)],
+    np.moveaxis: [(X, 0, 1)],
+    np.swapaxes: [(X, 0, 1)],
+    np.transpose: [(X,), (X, (0, 1))],
+    np.full_like: [(X, 2), (X, 2, "float32")],
+    np.linspace: [(np.float64(1), np.float64(2), 4)],
+    np.linalg.norm: [(X,), (V, 1), (X, 3, 0), (X, None, (0, 1), True)],
+    np.tril: [(X,), (X, 1)],
+    np.triu: [(X,), (X, -1)],
+    np.std: [(X,), (X, 1)],
+    np.var: [(X,), (X, 1)],
+}  # fmt: skip
+JOINED = (np.concatenate, np.stack)
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS.keys() - set(JOINED), key=lambda f: f.__name__))
+def test_numpys_functions_of_symbols_have_numpys_values(function):
+    for arguments in NUMPY_CALLS.get(function, [(X,)]):
+        made = function(*[T.constant(x) if isinstance(x, (np.ndarray, np.generic)) else x for x in arguments])
+        expected = function(*arguments)
+        for m, e in zip(made, expected) if isinstance(made, list) else [(made, expected)]:
+            np.testing.assert_allclose(evaluate([T.as_tensor_variable(m)], {})[0], e, rtol=1e-14, strict=True)
+
+
+@pytest.mark.parametrize("function", [np.sum, np.prod, np.mean, np.max, np.min, np.all, np.any, np.std, np.var])
+def test_numpys_reductions_take_its_keywords(function):
+    made = function(T.constant(X), axis=1, keepdims=True)
+    np.testing.assert_allclose(evaluate([made], {})[0], function(X, axis=1, keepdims=True), rtol=1e-14, strict=True)
+
+
+@pytest.mark.parametrize("function", JOINED)
+@pytest.mark.parametrize("axis", [0, 1, None])
+def test_numpy_joins_symbols_and_arrays(function, axis):
+    if (function, axis) == (np.stack, None):
+        pytest.skip("numpy stacks along an axis")
+    made = function([X, T.constant(X + 1)], axis=axis)
+    np.testing.assert_array_equal(evaluate([made], {})[0], function([X, X + 1], axis=axis), strict=True)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda v: np.nextafter(v, v), "numpy.nextafter does not take symbols, and v is one: use a function of symgraph"),
+    (lambda v: np.cumsum(v), "numpy.cumsum does not take symbols, and v is one"),
+    (lambda v: np.array_equal(v, v), "numpy.array_equal does not take symbols"),
+    (lambda v: np.linalg.inv(T.outer(v, v)), "numpy.linalg.inv does not take symbols"),
+    (lambda v: np.add.reduce(v), "numpy.add.reduce does not take symbols, and v is one"),
+    (lambda v: np.add(v, v, where=V > 0), "numpy.add does not take symbols with these arguments"),
+    (lambda v: np.sum(v, where=V > 0), "numpy.sum does not take symbols with these arguments, and v is one"),
+    (lambda v: np.max(v, 0, V), "numpy.max does not take symbols with these arguments"),
+    (lambda v: np.linalg.norm(T.outer(v, v), 2), r"ord=2 is a norm of matrices.*T.norm\(x, ord, axis\)"),
+    (lambda v: operator.iadd(V, v), r"an array cannot take up the symbol v: write a = a \+ x, not a \+= x"),
+    (lambda v: np.add(V, v, out=V), "an array cannot take up the symbol v"),
+])  # fmt: skip
+def test_what_numpy_cannot_do_with_a_symbol_says_what_to_do(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(T.vector("v"))
 
 
 def test_every_method_is_there_and_documented():
@@ -123,6 +188,50 @@ def test_symgraph_stands_in_for_theano():
     assert theano.grad(cost, w).type == gw.type == w.type
     h = 1 / (1 + np.exp(-X @ np.ones((3, 2))))
     np.testing.assert_allclose(evaluate([gw], {x: X})[0], X.T @ (h * (1 - h)))
+
+
+@pytest.fixture(params=["float32", "float64"])
+def floatX(request, monkeypatch):
+    monkeypatch.setattr(sg.config, "floatX", request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("expression, expected", [
+    (lambda x, i: T.switch(x > 0, 1.0, -1.0), [1, -1, 1]),
+    (lambda x, i: T.switch(x, 1.0, -1), [1, 1, 1]),
+    (lambda x, i: (x > 0) * 0.5, [0.5, 0, 0.5]),
+    (lambda x, i: 1.0 - T.eq(x, 3), [1, 1, 0]),
+    (lambda x, i: T.constant(1) - 0.9, 0.1),
+    (lambda x, i: i * 0.1, [0.1, 0.4, 0.9]),
+    (lambda x, i: i**0.5, [1, 2, 3]),
+    (lambda x, i: i // 2.5, [0, 1, 3]),
+    (lambda x, i: T.maximum(i, 1.5), [1.5, 4, 9]),
+    (lambda x, i: T.clip(i, 1.5, 5), [1.5, 4, 5]),
+    (lambda x, i: T.stack([i[0], 0.5]), [1, 0.5]),
+    (lambda x, i: T.stack([1, 0.5]), [1, 0.5]),
+])  # fmt: skip
+def test_a_python_float_beside_no_other_float_is_a_floatX(floatX, expression, expected):
+    x, i = T.dvector("x"), T.lvector("i")
+    (actual,) = evaluate([expression(x, i)], {x: X[0], i: np.array([1, 4, 9])})
+    np.testing.assert_allclose(actual, np.array(expected, floatX), rtol=1e-6, strict=True)
+
+
+@pytest.mark.parametrize("expression, dtype", [
+    (lambda x, i: x * 0.5, "float64"),
+    (lambda x, i: T.switch(x > 0, x, 0.5), "float64"),
+    (lambda x, i: i * np.float64(2), "float64"),
+    (lambda x, i: x.astype("float32") * 0.5, "float32"),
+    (lambda x, i: i > 0.5, "bool"),
+    (lambda x, i: i * 2, "int64"),
+])  # fmt: skip
+def test_floatX_changes_no_dtype_beside_a_float(floatX, expression, dtype):
+    assert expression(T.dvector(), T.lvector()).dtype == dtype
+
+
+def test_large_integers_are_compared_with_floats_as_float64(monkeypatch):
+    monkeypatch.setattr(sg.config, "floatX", "float32")
+    i = T.lscalar("i")
+    assert evaluate([i > 16777216.0], {i: np.int64(16777217)})[0]
 
 
 NAMES = """
