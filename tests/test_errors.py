@@ -73,7 +73,7 @@ def test_refused_where_it_is_typed(typed, error, text):
         (lambda: x.dimshuffle(0, 2), ValueError, "axis 2 is out of bounds"),
         (lambda: T.nnet.softmax(z), ValueError, "axis -1 is out of bounds"),
         (lambda: x & 1, TypeError, "bitwise_and is not defined for float64"),
-        (lambda: y > 0 & y < 1, TypeError, "cannot bitwise_and 0 and y (?,): bitwise_and is not defined for int, float"),
+        (lambda: y > 0 & y < 1, TypeError, "cannot bitwise_and 0 and y (?,): bitwise_and is not"),
         (lambda: y > 0 & y < 1, TypeError, "put parentheses around comparisons, as in (x > 0) & (x < 1)"),
         (lambda: -T.eq(y, 1), TypeError, "cannot neg y == 1 (?,): negative is not defined for bool; cast truth values"),
         (lambda: T.eq(y, 1) - T.eq(y, 2), TypeError, "cast truth values first, as in .astype('int64')"),

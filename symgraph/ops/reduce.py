@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from codegen import ir
+from codegen.operations import identity
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import Constant, Example, Op, Operand, Same, Sized, Variable, Written, as_variable
 from symgraph.graph.types import FLOATS, TensorType
@@ -276,10 +277,11 @@ class Max(_Extremum, Op):
 
 
 class MaxOrLowest(Max):
-    """The largest element, as `Max`, and -inf where there are none: what is taken off before exp.
+    """The largest element, as `Max`, and the lowest number, -inf of floats, where there are none: what is taken off
+    before exp.
 
     Shapes:  x (..., d, ...) -> (...), the axes removed
-    Dtypes:  float32 and float64, kept
+    Dtypes:  any, kept
     """
 
     def infer_type(self, *types: TensorType) -> TensorType:
@@ -289,7 +291,7 @@ class MaxOrLowest(Max):
         return ()
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(x.max(axis=self.axes, initial=-np.inf))
+        return np.asarray(x.max(axis=self.axes, initial=identity(self.kind, x.dtype.name).value))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
