@@ -463,7 +463,7 @@ class _Partition:
                 continue
             home = self._maker(region)
             if home is None:
-                keys = {(region.stage, source) for source in self._sources(region)}
+                keys = dict.fromkeys((region.stage, source) for source in self._sources(region))
                 alike = dict.fromkeys(r for key in keys for r in seen.get(key, ()))
                 home = next((r for r in alike if self._fit(r, region)), None)
                 for key in keys:
