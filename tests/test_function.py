@@ -11,7 +11,6 @@ import pytest
 import symgraph as sg
 import symgraph.tensor as T
 from symgraph import In, Out
-from symgraph.function import VARIANTS_KEPT
 
 X = np.arange(6.0).reshape(2, 3)
 
@@ -580,23 +579,3 @@ def test_copies_are_refused_with_advice(copy_of):
     f = sg.function([x], x + 1, name="step")
     with pytest.raises(TypeError, match=r"step\(\) is compiled.*call sg.function again"):
         copy_of(f)
-
-
-def test_timings_are_those_of_the_c_that_ran():
-    x, y = T.dvectors("x", "y")
-    f = sg.function([x, y], x + y)
-    f(np.ones(3), np.ones(3))
-    first = dict(f.timings)
-    f(np.ones(1), np.ones(3))
-    assert dict(f.timings) != first
-    f(np.ones(3), np.ones(3))
-    assert dict(f.timings) == first
-
-
-def test_bound_calls_keep_no_more_variants_than_calls():
-    xs = [T.dvector(f"x{k}") for k in range(6)]
-    f = sg.function(xs, sum(xs))
-    for pattern in range(2 * VARIANTS_KEPT):
-        lengths = [3 if pattern >> k & 1 else 1 for k in range(6)]
-        assert f.bind(*map(np.ones, lengths))().shape == (max(lengths),)
-    assert len(f._variants) <= VARIANTS_KEPT

@@ -10,6 +10,7 @@ import pytest
 import symgraph as sg
 import symgraph.tensor as T
 from symgraph.compiler import Compiler
+from symgraph.function import VARIANTS_KEPT
 
 
 @pytest.fixture
@@ -271,3 +272,23 @@ def test_counted_rows_of_updates(dtype, compiled):
     for n in (3, 5):
         X = np.arange(3.0 * n).reshape(n, 3)
         np.testing.assert_array_equal(g(X, np.array([0, 2, 1])), X[np.arange(3), [0, 2, 1]])
+
+
+def test_timings_are_those_of_the_c_that_ran():
+    x, y = T.dvectors("x", "y")
+    f = sg.function([x, y], x + y)
+    f(np.ones(3), np.ones(3))
+    first = dict(f.timings)
+    f(np.ones(1), np.ones(3))
+    assert dict(f.timings) != first
+    f(np.ones(3), np.ones(3))
+    assert dict(f.timings) == first
+
+
+def test_bound_calls_keep_no_more_variants_than_calls():
+    xs = [T.dvector(f"x{k}") for k in range(6)]
+    f = sg.function(xs, sum(xs))
+    for pattern in range(2 * VARIANTS_KEPT):
+        lengths = [3 if pattern >> k & 1 else 1 for k in range(6)]
+        assert f.bind(*map(np.ones, lengths))().shape == (max(lengths),)
+    assert len(f._variants) <= VARIANTS_KEPT

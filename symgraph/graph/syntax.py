@@ -185,6 +185,12 @@ class Syntax:
             raise self._refused_by(f"{function.__module__}.{function.__name__}", function in FUNCTIONS)
         return symbolic(*args, **options)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise TypeError(
+            f"{self} is a symbol and no array: use a function of symgraph.tensor, or the value of the symbol, "
+            ".eval({input: value})"
+        )
+
     def _refused_by(self, name: str, known: bool) -> TypeError:
         """The error of a numpy function; `known` if it takes symbols with other arguments."""
         return TypeError(

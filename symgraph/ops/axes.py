@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.exceptions import AxisError
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from codegen import ir
-from symgraph.errors import ShapeError
-from symgraph.graph.node import Example, Op, Operand, Same, Sized, Variable, Written, as_variable
+from symgraph.errors import GraphError, ShapeError
+from symgraph.graph.node import Example, Op, Operand, Same, Sized, Variable, Written, as_variable, located
+from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import TensorType
 from symgraph.ops.elementary import eq
 
@@ -78,6 +80,37 @@ class DimShuffle(Op):
         yield DimShuffle(()), [x[:1, :, :1]]
 
 
+def axis_of(x: Variable, axis: Any, new: int = 0) -> int:
+    """An axis of `x`, or of `x` with some new ones, counted from the front; AxisError where it is not there."""
+    try:
+        return normalize_axis_index(axis, x.ndim + new)
+    except AxisError as error:
+        raise _not_there(error, x, new) from None
+
+
+def axes_of(x: Variable, axes: Any, new: int = 0) -> tuple[int, ...]:
+    """Axes of `x`, or of `x` with some new ones, counted from the front.
+
+    Raises AxisError for one that is not there, ShapeError for one given twice.
+    """
+    try:
+        return normalize_axis_tuple(axes, x.ndim + new)
+    except AxisError as error:
+        raise _not_there(error, x, new) from None
+    except ValueError:
+        raise _located(f"an axis of {{0}} is given twice: {axes}", x) from None
+
+
+def _not_there(error: AxisError, x: Variable, new: int) -> AxisError:
+    """numpy's error, which says "axis 2 is out of bounds for array of dimension 2", with the array named."""
+    whose = f"{{0}} with {new} more" if new else "{0}"
+    return AxisError(str(_located(f"{str(error).partition(' for ')[0]} for {whose}", x)))
+
+
+def _located(message: str, x: Variable) -> GraphError:
+    return located(ShapeError(message), (x,), current_origin())
+
+
 def dimshuffle(x: Any, *order: Any) -> Variable:
     """The axes in another order; "x" makes a new one of length 1, and an axis of length 1 may be left out.
 
@@ -88,7 +121,7 @@ def dimshuffle(x: Any, *order: Any) -> Variable:
     entries = order[0] if len(order) == 1 and isinstance(order[0], (list, tuple)) else order
     if any(isinstance(a, str) and a != "x" for a in entries):
         raise ShapeError(f'an order has axes and "x", not {entries}')
-    normal = tuple("x" if isinstance(a, str) else normalize_axis_index(a, x.ndim) for a in entries)
+    normal = tuple("x" if isinstance(a, str) else axis_of(x, a) for a in entries)
     return x if normal == tuple(range(x.ndim)) else DimShuffle(normal)(x)
 
 
@@ -99,7 +132,7 @@ def transpose(x: Any, *axes: Any) -> Variable:
     """
     x = as_variable(x)
     entries = axes[0] if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (list, tuple))) else axes
-    order = normalize_axis_tuple(entries, x.ndim) if entries else tuple(reversed(range(x.ndim)))
+    order = axes_of(x, entries) if entries else tuple(reversed(range(x.ndim)))
     if len(order) != x.ndim:
         raise ShapeError(f"transpose of rank {x.ndim} needs {x.ndim} axes, but was given {order}")
     return dimshuffle(x, *order)
@@ -109,7 +142,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Variable:
     """Two axes exchanged, as numpy.swapaxes."""
     x = as_variable(x)
     order = list(range(x.ndim))
-    a, b = normalize_axis_index(axis1, x.ndim), normalize_axis_index(axis2, x.ndim)
+    a, b = axis_of(x, axis1), axis_of(x, axis2)
     order[a], order[b] = order[b], order[a]
     return dimshuffle(x, *order)
 
@@ -117,7 +150,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Variable:
 def moveaxis(x: Any, source: Any, destination: Any) -> Variable:
     """Some axes moved to other places, as numpy.moveaxis."""
     x = as_variable(x)
-    sources, targets = normalize_axis_tuple(source, x.ndim), normalize_axis_tuple(destination, x.ndim)
+    sources, targets = axes_of(x, source), axes_of(x, destination)
     if len(sources) != len(targets):
         raise ShapeError(f"moveaxis of {len(sources)} axes to {len(targets)} places")
     order = [axis for axis in range(x.ndim) if axis not in sources]
@@ -130,7 +163,7 @@ def expand_dims(x: Any, axis: Any) -> Variable:
     """New axes of length 1 at these places of the result, as numpy.expand_dims."""
     x = as_variable(x)
     count = len(axis) if isinstance(axis, (list, tuple)) else 1
-    new = normalize_axis_tuple(axis, x.ndim + count)
+    new = axes_of(x, axis, count)
     rest = iter(range(x.ndim))
     return dimshuffle(x, *["x" if place in new else next(rest) for place in range(x.ndim + count)])
 
@@ -141,7 +174,7 @@ def squeeze(x: Any, axis: Any = None) -> Variable:
     Raises ShapeError where a length is known not to be 1, and at a call where it turns out not to be.
     """
     x = as_variable(x)
-    dropped = [k for k, n in enumerate(x.type.shape) if n == 1] if axis is None else normalize_axis_tuple(axis, x.ndim)
+    dropped = [k for k, n in enumerate(x.type.shape) if n == 1] if axis is None else axes_of(x, axis)
     return dimshuffle(x, *[k for k in range(x.ndim) if k not in dropped])
 
 

@@ -269,11 +269,15 @@ def _clamp(end: Any) -> Any:
     return min(max(end, INT64.min), INT64.max) if isinstance(end, int) else end
 
 
+def _is_empty(item: list[Any] | np.ndarray) -> bool:
+    return item.size == 0 if isinstance(item, np.ndarray) else all(isinstance(i, list) and _is_empty(i) for i in item)
+
+
 def _integer(x: Variable, item: Any) -> int | Variable:
     """A number, or a variable of integer dtype; raises DtypeError for anything else."""
     if isinstance(item, (int, np.integer)) and not isinstance(item, bool):
         return int(item)
-    if isinstance(item, (list, np.ndarray)) and np.size(item) == 0 and not isinstance(item, Variable):
+    if isinstance(item, (list, np.ndarray)) and _is_empty(item):
         item = np.zeros(np.shape(item), "int64") if isinstance(item, list) else item
     try:
         value = as_variable(item)

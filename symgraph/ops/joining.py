@@ -11,13 +11,13 @@ from operator import add, mul
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 
 from codegen import ir
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import Constant, Example, Op, Placed, Same, Sized, Variable, as_variable, located
 from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import FLOATS, TensorType, promote
+from symgraph.ops.axes import axis_of
 from symgraph.ops.elementary import eq, mod
 from symgraph.ops.elementwise import cast
 from symgraph.options import config
@@ -135,7 +135,7 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Variable:
     xs = _alike(tensors, "concatenate")
     if xs[0].ndim == 0:
         raise ShapeError("concatenate joins arrays along an axis, and scalars have none: use stack")
-    return Join(normalize_axis_index(axis, xs[0].ndim))(*xs)
+    return Join(axis_of(xs[0], axis))(*xs)
 
 
 def stack(tensors: Any, *more: Any, axis: int = 0) -> Variable:
@@ -151,7 +151,7 @@ def stack(tensors: Any, *more: Any, axis: int = 0) -> Variable:
         more = ()
     items = tensors if isinstance(tensors, (list, tuple)) else (tensors, *more)
     xs = _alike(items, "stack")
-    axis = normalize_axis_index(axis, xs[0].ndim + 1)
+    axis = axis_of(xs[0], axis, 1)
     for x in xs[1:]:
         known = zip(xs[0].type.shape, x.type.shape, strict=False)
         if x.ndim != xs[0].ndim or any(n != m and None not in (n, m) for n, m in known):
@@ -187,7 +187,7 @@ def split(
     where that is known, else at a call.
     """
     x = as_variable(x)
-    axis = normalize_axis_index(axis, x.ndim)
+    axis = axis_of(x, axis)
     if n_splits is not None or splits_size is not None:
         sizes = indices_or_sections if splits_size is None else splits_size
         return _split_by_sizes(x, sizes, n_splits if n_splits is not None else len(sizes), axis)
@@ -321,7 +321,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Variable:
     x = as_variable(x)
     if axis is None:
         x, axis = x.flatten(), 0
-    axis = normalize_axis_index(axis, x.ndim)
+    axis = axis_of(x, axis)
     shape = lengths(x)
     if isinstance(repeats, Constant):
         repeats = repeats.data

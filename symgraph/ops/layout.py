@@ -490,14 +490,17 @@ def reshape(x: Any, *shape: Any, ndim: int | None = None) -> Variable:
         given, ndim = shape
     if ndim is not None and isinstance(given, Variable) and given.ndim == 1:
         given = specify_shape(given, (ndim,))
-    new = lengths_of(given)
-    if ndim not in (None, len(new)):
-        raise ShapeError(f"ndim is {ndim}, but the new shape has {len(new)} lengths")
-    if any(isinstance(n, int) and n < -1 for n in new):
-        raise ShapeError(f"a length cannot be negative: {new}")
-    if (inferred := [axis for axis, n in enumerate(new) if isinstance(n, int) and n == -1]):
-        if len(inferred) > 1:
+    try:
+        new = lengths_of(given)
+        if ndim not in (None, len(new)):
+            raise ShapeError(f"ndim is {ndim}, but the new shape has {len(new)} lengths")
+        if any(isinstance(n, int) and n < -1 for n in new):
+            raise ShapeError(f"a length cannot be negative: {new}")
+        if len(inferred := [axis for axis, n in enumerate(new) if isinstance(n, int) and n == -1]) > 1:
             raise ShapeError("only one length can be -1")
+    except (ShapeError, DtypeError) as error:
+        raise located(type(error)(f"cannot reshape {{0}}: {error}"), [x], current_origin()) from None
+    if inferred:
         rest = new[: inferred[0]] + new[inferred[0] + 1 :]
         new = (*new[: inferred[0]], _rest_of(x, rest), *new[inferred[0] + 1 :])
     if len(new) == x.ndim and all(_is_length(n, x, axis) for axis, n in enumerate(new)):

@@ -198,7 +198,7 @@ def dot(a: Any, b: Any) -> Variable:
 
 
 def _is_scalar(x: Any) -> bool:
-    return (x.ndim if isinstance(x, Variable) else np.ndim(x)) == 0
+    return not isinstance(x, (list, tuple)) and (x.ndim if isinstance(x, Variable) else np.ndim(x)) == 0
 
 
 def matmul(a: Any, b: Any) -> Variable:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import Example, Op, Same, Sized, Variable, as_variable, located
 from symgraph.graph.provenance import current_origin
 from symgraph.graph.types import TensorType, float_for
+from symgraph.ops.axes import axes_of, axis_of
 from symgraph.ops.creation import arange
 from symgraph.ops.elementary import clip, eq, exp, expm1, gt, isinf, log, minimum, softplus, switch
 from symgraph.ops.elementary import relu as positive_part
@@ -228,13 +228,13 @@ def softmax(x: Any, axis: int = -1) -> Variable:
     Raises AxisError for an axis that is not there, ShapeError where the axis has no elements.
     """
     x = _float(x)
-    return Softmax(normalize_axis_index(axis, x.ndim))(x)
+    return Softmax(axis_of(x, axis))(x)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Variable:
     """The logarithm of softmax, exact also where softmax itself is 0; as `softmax` in all else."""
     x = _float(x)
-    return LogSoftmax(normalize_axis_index(axis, x.ndim))(x)
+    return LogSoftmax(axis_of(x, axis))(x)
 
 
 def logsumexp(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Variable:
@@ -246,7 +246,7 @@ def logsumexp(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = 
     Raises AxisError for an axis that is not there, ShapeError where there are no elements.
     """
     x = _float(x)
-    axes = tuple(range(x.ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, x.ndim)))
+    axes = tuple(range(x.ndim)) if axis is None else tuple(sorted(axes_of(x, axis)))
     result = LogSumExp(axes)(x)
     return result if keepdims else result.dimshuffle(*[k for k in range(x.ndim) if k not in axes])
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 
 from codegen import ir
 from codegen.operations import identity
@@ -20,6 +19,7 @@ from symgraph.errors import DtypeError, ShapeError
 from symgraph.graph.node import Constant, Example, Op, Operand, Same, Sized, Variable, Written, as_variable
 from symgraph.graph.types import FLOATS, TensorType
 from symgraph.latex import over
+from symgraph.ops.axes import axes_of
 from symgraph.ops.creation import dtype_name, eye, zeros_like
 from symgraph.ops.elementary import eq, gt, neq, switch
 from symgraph.ops.elementwise import cast
@@ -293,6 +293,9 @@ class MaxOrLowest(Max):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(x.max(axis=self.axes, initial=identity(self.kind, x.dtype.name).value))
 
+    def latex(self, *operands: Written) -> str:
+        return Max(self.axes).latex(*operands)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         for axes, x in _samples(empty=True):
@@ -435,11 +438,11 @@ class Argmin(_Place, Op):
         return np.asarray(self.rows(x).argmin(axis=-1))
 
 
-def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    """The axes a user means, in order; None for all. Raises AxisError for one that is out of range or given twice."""
+def reduced_axes(axis: Any, x: Variable) -> tuple[int, ...]:
+    """The axes of `x` a user means, in order; None for all. Raises AxisError and ShapeError as `axes_of`."""
     if isinstance(axis, Constant):
         axis = axis.data
-    return tuple(range(ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, ndim)))
+    return tuple(range(x.ndim)) if axis is None else tuple(sorted(axes_of(x, axis)))
 
 
 def with_axes(result: Variable, axes: tuple[int, ...], keepdims: bool) -> Variable:
@@ -465,7 +468,7 @@ def prod(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) ->
 
 def _total(op: type[Sum] | type[Prod], x: Any, axis: Any, dtype: Any, keepdims: bool) -> Variable:
     x = as_variable(x)
-    axes = reduced_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x)
     wanted = sum_dtype(x.dtype) if dtype is None else dtype_name(dtype)
     if dtype is not None:
         x = cast(x, wanted)
@@ -488,21 +491,21 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
 
 def _extreme(op: type[Max] | type[Min], x: Any, axis: Any, keepdims: bool) -> Variable:
     x = as_variable(x)
-    axes = reduced_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x)
     return with_axes(op(axes)(x), axes, keepdims) if axes else x
 
 
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
     """Whether all elements over all axes, one, or several are true (not 0), as numpy.all; true for no elements."""
     x = as_variable(x)
-    axes = reduced_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x)
     return with_axes(All(axes)(x), axes, keepdims) if axes else neq(x, 0)
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
     """Whether any element over all axes, one, or several is true (not 0), as numpy.any; false for no elements."""
     x = as_variable(x)
-    axes = reduced_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x)
     return with_axes(Any_(axes)(x), axes, keepdims) if axes else neq(x, 0)
 
 
@@ -522,7 +525,7 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
 
 def _place(op: type[Argmax] | type[Argmin], x: Any, axis: Any, keepdims: bool) -> Variable:
     x = as_variable(x)
-    axes = reduced_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x)
     return with_axes(op(axes)(x), axes, keepdims) if axes else zeros_like(x, "int64")
 
 

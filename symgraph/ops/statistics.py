@@ -67,7 +67,7 @@ def mean(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) ->
     """
     x = as_variable(x)
     kind = (x.dtype if x.type.is_float else "float64") if dtype is None else dtype_name(dtype)
-    axes = reduced_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x)
     return with_axes(true_divide(sum(x, axes, kind), _as_float(_count(x, axes), kind)), axes, keepdims)
 
 
@@ -88,7 +88,7 @@ def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Vari
     """
     x = as_variable(x)
     x = x if x.type.is_float else cast(x, "float64")
-    axes = reduced_axes(axis, x.ndim)
+    axes = reduced_axes(axis, x)
     squares = with_axes(SquaredDeviations(axes)(x), axes, keepdims)
     n = _count(x, axes)
     if ddof:
