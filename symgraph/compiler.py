@@ -163,7 +163,8 @@ class Compiler:
                 must_hold = list(wanted)
         verify(lowered.program)
         clock.lap("lower")
-        text = print_program(lowered.program)
+        flags = f"compiled with {' '.join(self.toolchain.flags)}"
+        text = print_program(replace(lowered.program, comment=f"{lowered.program.comment}\n{flags}"))
         clock.lap("print")
         module = self.load(text, name, lowered.program.uses_blas)
         clock.lap("compile")
@@ -184,15 +185,14 @@ class Compiler:
             keeping = kept
 
     def _comment(self) -> str:
-        """The first words of the C: what is computed, in the user's names, and how it was compiled."""
+        """The first words of the C: what is computed, in the user's names."""
         signature = self.signature
         names = assigned_names(signature.outputs)
         labelled = ((x, x.name or names.get(x)) for x in signature.outputs)
         lines = [f"{signature.name or 'a function'}, compiled by symgraph", ""]
         lines += [f"output  {f'{name} = ' if name else ''}{excerpt(x)}" for x, name in labelled]
         lines += [f"update  {s.name or '?'} <- {excerpt(new)}" for s, new in signature.updates]
-        lines += ["", "arrays are contiguous, the last axis running fastest"]
-        return "\n".join([*lines, f"compiled with {' '.join(self.toolchain.flags)}"])
+        return "\n".join(lines)
 
 
 DEBUGGING = ("-g", "-fno-omit-frame-pointer")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from textwrap import fill
 
 from codegen import ir
 from codegen.across import across_rows
 from codegen.ahead import asked_ahead
+from codegen.alignment import ALIGNMENT
 from codegen.distribute import distributed
 from codegen.jam import jammed
 from codegen.offsets import ZERO
@@ -163,7 +165,7 @@ class _Lowering:
             tuple(self._plan()),
             tuple(run),
             tuple(kernels),
-            _head(comment, fields),
+            _head(comment, fields, _how_to_call(self.name, fields, self.sizes, workspace_position)),
             _uses_blas([run, *(kernel.body for kernel in kernels)]),
             clocks=len(steps) if self.profile else 0,
         )
@@ -204,6 +206,7 @@ class _Lowering:
                 code = 1 + len(self.checks) + len(self.array_conditions) - len(pending)
                 del pending[condition]
                 holds = ir.Load("bool", self.arrays.of(condition), ZERO)
+                out.append(ir.Comment(f"{excerpt(condition)}    {condition.origin}"))
                 out.append(ir.If(ir.Operation("bool", "logical_not", (holds,)), (ir.Fail(code),)))
         assert not pending, "a condition that no step computes"
         return out
@@ -295,11 +298,25 @@ def _tuned(kernel: ir.Kernel) -> ir.Kernel:
     return by_vectors(kernel)  # last: it marks the vector loops that there are
 
 
-def _head(comment: str, fields: Sequence[ir.ArrayField]) -> str:
-    """The comment at the top of the C, with what the caller passes after its first line."""
+def _head(comment: str, fields: Sequence[ir.ArrayField], how_to_call: str) -> str:
+    """The comment at the top of the C, with what the caller passes after its first line, and how at its end."""
     taken = [f"{f.role:7} {f.buffer.name} : {f.comment}" for f in fields if f.role in ("input", "shared")]
     title, *rest = comment.split("\n")
-    return "\n".join([title, "", *taken, *rest[1:]]) if taken else comment
+    return "\n".join([title, *([""] if taken else []), *taken, *rest[bool(taken) :], "", how_to_call])
+
+
+def _how_to_call(name: str, fields: Sequence[ir.ArrayField], sizes: Sizes, workspace: int) -> str:
+    arrays = ", ".join(f.buffer.name for f in fields)
+    given = ", ".join(size.name for size in sizes.given)
+    count = len(sizes.given) + len(sizes.derived)
+    first = f"the caller sets the first {len(sizes.given)}, {given}; " if given else ""
+    return fill(
+        f"arrays: {{{arrays}}}, contiguous, the last axis running fastest. sizes: "
+        f"{count} number{'s' * (count > 1)}; {first}{name}_plan(arrays, sizes) sets the others. "
+        f"Then {name}(arrays, sizes, workspace) computes; workspace: sizes[{workspace}] bytes, aligned to {ALIGNMENT}. "
+        "Both give 0, or the number of a check that failed.",
+        width=115, break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _told(step: Step, number: int) -> str:

@@ -5,7 +5,9 @@
    output  switch(x > 0, x, expm1(x)) * y
    output  switch(x > 0, x, expm1(x))**2 + 2 * y**3 - 1.5
 
-   arrays are contiguous, the last axis running fastest */
+   arrays: {x, y, output_0, output_1}, contiguous, the last axis running fastest. sizes: 5 numbers; the caller sets
+   the first 4, x_0, x_1, y_0, y_1; gated_plan(arrays, sizes) sets the others. Then gated(arrays, sizes, workspace)
+   computes; workspace: sizes[4] bytes, aligned to 64. Both give 0, or the number of a check that failed. */
 
 #include <math.h>
 #include <stdbool.h>

@@ -9,7 +9,10 @@
    update  w <- w - 0.5 * grad_w
    update  bias <- bias - 0.5 * grad_bias
 
-   arrays are contiguous, the last axis running fastest */
+   arrays: {batch, images, w, bias, targets, loss}, contiguous, the last axis running fastest. sizes: 7 numbers; the
+   caller sets the first 4, images_0, images_1, w_0, targets_0; minibatch_plan(arrays, sizes) sets the others. Then
+   minibatch(arrays, sizes, workspace) computes; workspace: sizes[6] bytes, aligned to 64. Both give 0, or the number
+   of a check that failed. */
 
 #include <math.h>
 #include <stdbool.h>

@@ -6,7 +6,10 @@
    output  sum((x - (... / ...).dimshuffle(0, 'x')) / sqrt(... + 1e-05) * gain, axis=0)
    output  max(abs(x))
 
-   arrays are contiguous, the last axis running fastest */
+   arrays: {x, gain, scaled, output_1, output_2}, contiguous, the last axis running fastest. sizes: 5 numbers; the
+   caller sets the first 3, x_0, x_1, gain_0; normalize_plan(arrays, sizes) sets the others. Then normalize(arrays,
+   sizes, workspace) computes; workspace: sizes[4] bytes, aligned to 64. Both give 0, or the number of a check that
+   failed. */
 
 #include <math.h>
 #include <stdbool.h>

@@ -9,7 +9,10 @@
    update  W <- W - 0.1 * grad_W
    update  b <- b - 0.1 * grad_b
 
-   arrays are contiguous, the last axis running fastest */
+   arrays: {x, labels, W, b, loss, output_1}, contiguous, the last axis running fastest. sizes: 8 numbers; the caller
+   sets the first 6, x_0, x_1, labels_0, W_0, W_1, b_0; softmax_step_plan(arrays, sizes) sets the others. Then
+   softmax_step(arrays, sizes, workspace) computes; workspace: sizes[7] bytes, aligned to 64. Both give 0, or the
+   number of a check that failed. */
 
 #include <math.h>
 #include <stdbool.h>
@@ -702,6 +705,7 @@ int softmax_step(void *const *arrays, const int64_t *sizes, void *workspace)
     double *total_2_of_block = (double *)((char *)workspace + 64);
     float *grad_b_of_block = (float *)((char *)workspace + 320);
     compute(labels, t, x_0);
+    /* all((labels >= -10) & (labels < 10))    test_golden.py:34 */
     if (t[0] == 0)
         return 9;
     /* x @ W : float32 (x_0, 10)    test_golden.py:33 */

@@ -13,7 +13,10 @@
    update  W2 <- W2 - 0.1 * grad_W2
    update  b2 <- b2 - 0.1 * grad_b2
 
-   arrays are contiguous, the last axis running fastest */
+   arrays: {x, y, W, b, W2, b2, y_pred, cost}, contiguous, the last axis running fastest. sizes: 8 numbers; the caller
+   sets the first 7, x_0, x_1, y_0, W_0, W_1, b_0, W2_0; train_plan(arrays, sizes) sets the others. Then train(arrays,
+   sizes, workspace) computes; workspace: sizes[7] bytes, aligned to 64. Both give 0, or the number of a check that
+   failed. */
 
 #include <math.h>
 #include <stdbool.h>

@@ -33,6 +33,16 @@ def test_arrays_come_by_role_and_in_order(lowered):
     assert result.size_count == len(result.program.given) + len(result.program.derived)
 
 
+def test_the_head_says_how_to_call(lowered):
+    made = lowered([x, y], [T.dot(T.exp(x), y)])
+    text = " ".join(made.program.comment.split())
+    arrays = ", ".join(field.buffer.name for field in made.program.arrays)
+    given = ", ".join(size.name for size in made.program.given)
+    assert f"arrays: {{{arrays}}}, contiguous" in text
+    assert f"sizes: {made.size_count} numbers; the caller sets the first {len(made.program.given)}, {given};" in text
+    assert f"workspace: sizes[{made.workspace_position}] bytes, aligned to 64" in text
+
+
 def test_inputs_and_constants_are_never_written(lowered):
     s = sg.shared(np.ones(3), "s")
     result = lowered([x, v], [T.set_subtensor(x[0], v), v[::-1] + T.constant(np.arange(3.0))], [(s, v + s)])
