@@ -112,8 +112,16 @@ class Compiler:
         return (*roots[: count - self.printed], *roots[count:])
 
     def load(self, text: str, name: str, uses_blas: bool) -> Module:
-        """C text as a loaded library; raises CompileError, CacheRefused or NoCompiler."""
-        place = cache_of(self.options)
+        """C text as a loaded library; raises CompileError, CacheRefused or NoCompiler.
+
+        What the cache directory has no room for, or something in the place of, goes to one of this process.
+        """
+        try:
+            return self._load(text, name, uses_blas, cache_of(self.options))
+        except CacheRefused as error:
+            return self._load(text, name, uses_blas, _temporary_cache(str(error)))
+
+    def _load(self, text: str, name: str, uses_blas: bool, place: Cache) -> Module:
         return load(
             text,
             name=name,
@@ -242,8 +250,17 @@ def _cache(directory: object) -> Cache:
     try:
         return Cache(directory if directory is not None else default_directory(environment()))  # type: ignore[arg-type]
     except CacheRefused as error:
-        _warn_once(f"what is compiled is kept for this process alone: {error}")
-        return Cache.temporary()
+        return _temporary_cache(str(error))
+
+
+def _temporary_cache(why: str) -> Cache:
+    _warn_once(f"what is compiled is kept for this process alone: {why}")
+    return _of_this_process()
+
+
+@cache
+def _of_this_process() -> Cache:
+    return Cache.temporary()
 
 
 @cache

@@ -139,6 +139,20 @@ def test_a_cache_that_cannot_be_made(place, expected, tmp_path):
     assert category == "UserWarning" and str(where) in text and "SYMGRAPH_CACHE" in text
 
 
+def test_an_entry_that_cannot_be_written(expected, tmp_path):
+    """Something stands where the library should; as on a full disk, functions go to a directory of the process."""
+    cache = tmp_path / "cache"
+    path = Path(run(SYMGRAPH_CACHE=cache)["path"])
+    library = path.with_suffix(".so")
+    library.unlink()
+    library.mkdir()
+    result = run(SYMGRAPH_CACHE=cache)
+    assert result["compiled"] and result["values"] == expected["values"]
+    assert Path(result["path"]).parent != cache
+    ((category, text, _),) = result["warnings"]
+    assert category == "UserWarning" and "this process alone" in text and library.name in text
+
+
 def test_no_home(expected, tmp_path):
     """Nothing is written where nobody asked for it."""
     result = run(HOME="/dev/null", XDG_CACHE_HOME=None, SYMGRAPH_CACHE=None)

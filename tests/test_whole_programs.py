@@ -85,6 +85,12 @@ def test_an_index_of_two_axes_adds_to_each_place(mode):
     np.testing.assert_array_equal(f(np.zeros(36), V), expected)
 
 
+def test_known_lengths_of_too_many_elements_are_refused_where_they_are_typed():
+    with pytest.raises(sg.ShapeError, match=r"shape \(2147483648, 2147483648\) has more elements than can be counted"):
+        T.zeros((2**31, 2**31))
+    assert T.zeros((2**29, 2**29, 0)).type.shape == (2**29, 2**29, 0)
+
+
 LARGE = [2**31, 2**32, 2**62, 2**62 + 1, 2**63 - 1]
 
 

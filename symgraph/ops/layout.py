@@ -27,6 +27,8 @@ from symgraph.ops.joining import Join, lengths
 
 LengthLike = int | Variable
 
+MOST_ELEMENTS = 2**59  # of which the bytes can be counted in 64 bits with room to spare
+
 
 @dataclass(frozen=True)
 class Length(Op):
@@ -378,6 +380,8 @@ class BroadcastTo(Op):
                 raise ShapeError(f"cannot broadcast {{0}} to shape {format_shape(self.lengths)}")
             if n not in (None, 1):
                 result[axis] = n
+        if None not in result and math.prod(result) >= MOST_ELEMENTS:  # type: ignore[arg-type]
+            raise ShapeError(f"an array of shape {format_shape(tuple(result))} has more elements than can be counted")
         return TensorType(x.dtype, tuple(result))
 
     def reference(self, x: np.ndarray, *operands: np.ndarray) -> np.ndarray:
