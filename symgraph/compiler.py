@@ -254,7 +254,9 @@ def _cache(directory: object) -> Cache:
 
 
 def _temporary_cache(why: str) -> Cache:
-    _warn_once(f"what is compiled is kept for this process alone: {why}")
+    """The cache of this process, with the first reason to need it as a warning."""
+    if not _of_this_process.cache_info().currsize:
+        _warn_once(f"what is compiled is kept for this process alone: {why}")
     return _of_this_process()
 
 

@@ -91,8 +91,7 @@ def _after_fork_in_child() -> None:
     for guard in set(_all) - taken:
         guard.lock._at_fork_reinit()  # type: ignore[attr-defined]
         guard.depth = 0
-    if not taken:
-        _joining._at_fork_reinit()  # type: ignore[attr-defined]
+    _joining._at_fork_reinit()  # type: ignore[attr-defined]
     _after_fork()
 
 

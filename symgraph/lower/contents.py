@@ -30,8 +30,9 @@ DEEPEST_EXPRESSION = 12  # operations inside each other; beyond, a part gets a l
 
 
 class Contents:
-    """What a region has to do, as a nest.
+    """What a region has to do, as a nest, to make those of its values that are in `stored`.
 
+    in_place: {result: variable whose memory it takes over in this region}
     values, loads: the local of each value that is made here, and of each element that is read from memory
     sinks: stores and accumulations, in the order of the nodes
     buffers: the arrays that are read or written

@@ -7,21 +7,20 @@ so that they may be kept in rows, and which arrays are read once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen import ir
 from codegen.offsets import ONE, ZERO, element_count, flat_offset, multiply
 from codegen.operations import EXPENSIVE, identity
 from codegen.visit import buffers, free_variables, rebuild, walk
-from symgraph.graph.node import Apply, Variable
+from symgraph.graph.node import Variable
 from symgraph.lower.blocks import OUTERMOST, Share, can_be_split, halves, is_little, is_shared
 from symgraph.lower.contents import Contents
-from symgraph.lower.elements import LOOP_INDICES, Elements, is_loop_index
+from symgraph.lower.elements import LOOP_INDICES, is_loop_index
 from symgraph.lower.lanes import loop
 from symgraph.lower.names import Names
 from symgraph.lower.parts import Accumulation, Sink, Value, Write, carried, combine, finish, start, take_in
-from symgraph.lower.regions import Region
 
 LARGEST_ROW = 4096  # elements that are kept for the next pass; they should not leave the first cache
 
@@ -65,26 +64,13 @@ class Nest:
     rest: ir.Kernel | None = None
 
 
-def build_nest(
-    region: Region,
-    bodies: Mapping[Apply, ir.Expr],
-    stored: Iterable[Variable],
-    elements: Elements,
-    buffer_names: Callable[[Variable], str],
-    in_place: Mapping[Variable, Variable],
-    lasting: Container[Variable],
-    *,
-    name: str,
-    names: Names,
-    lines: bool = False,
-) -> Nest:
-    """The kernel that evaluates a region and stores those of its values that are in `stored`.
+def build_nest(contents: Contents, lasting: Container[Variable], name: str, names: Names, lines: bool) -> Nest:
+    """The kernel, called `name`, that does what a region has to do.
 
-    in_place: {result: variable whose memory it takes over in this region}
     lasting: results that nothing reads before the caller does
+    names: those taken outside of the kernel
     lines: say which line of the user's program each statement belongs to
     """
-    contents = Contents(region, bodies, stored, elements, buffer_names, in_place, Names(names))
     return _NestBuilder(contents, lasting, names, lines).build(name)
 
 

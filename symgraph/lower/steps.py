@@ -14,6 +14,7 @@ from codegen.visit import buffers, free_variables, statements
 from symgraph.graph.node import Apply, Variable
 from symgraph.lower.arrays import Arrays, PlacedArray
 from symgraph.lower.blocks import Share
+from symgraph.lower.contents import Contents
 from symgraph.lower.loops import build_nest
 from symgraph.lower.names import Names
 from symgraph.lower.regions import Region
@@ -78,18 +79,17 @@ class StepWriter:
     def _nest(
         self, region: Region, stored: Sequence[Variable]
     ) -> tuple[list[ir.Kernel], list[ir.Stmt], frozenset[str]]:
-        nest = build_nest(
+        name = self.names.fresh(self._nest_name(stored))
+        contents = Contents(
             region,
             self.schedule.bodies,
             stored,
             self.arrays.elements,
             lambda x: self.arrays.of(x).name,
             self.taken_over,
-            self.arrays.layout.lasting,
-            name=self.names.fresh(self._nest_name(stored)),
-            names=self.names,
-            lines=self.lines,
+            Names(self.names),
         )
+        nest = build_nest(contents, self.arrays.layout.lasting, name, self.names, self.lines)
         self.arrays.place_shares(nest.shares)
         rest = buffers(nest.rest.body) if nest.rest is not None else []
         lifted, starts = lift_offsets(nest.kernel, keep={b.name for b in rest})

@@ -347,7 +347,7 @@ def _test(name: str, ufunc: np.ufunc, of_integers: bool, doc: str) -> ScalarFunc
     def c(x: ir.Expr) -> ir.Expr:
         if x.dtype.startswith("float"):
             return ir.Operation("bool", name, (x,))
-        return ir.Operation("bool", "eq" if of_integers else "neq", (x, x))
+        return ir.Operation("bool", "eq" if of_integers else "neq", (x, x))  # for whoever computes x expects a reader
 
     return primitive(name, ufunc, None, c=c, doc=doc)
 
